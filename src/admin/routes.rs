@@ -1,0 +1,283 @@
+//! One request to the admin listener: who may, and what it gets.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+
+use super::Admin;
+use crate::event::{Family, Kind};
+use crate::ledger::{Filter, LedgerError, NoticeId, Record, State};
+use crate::token::{Ticket, expiry_for};
+
+/// Largest body of a request to the admin listener in bytes.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Longest and usual life of a token that is asked for here.
+const TOKEN_TTL_SECONDS: (u64, u64) = (30 * 24 * 3600, 72 * 3600);
+
+type Reply = Response<Full<Bytes>>;
+
+/// What a caller did wrong, or what failed.
+enum Fault {
+    Status(StatusCode, &'static str),
+    Ledger(LedgerError),
+}
+
+impl From<LedgerError> for Fault {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl Admin {
+    /// Answers one request.
+    pub(super) async fn route(&self, request: Request<Incoming>) -> Reply {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().trim_matches('/').to_owned();
+        let steps: Vec<&str> = path.split('/').collect();
+        let outcome = match (&head.method, steps.as_slice()) {
+            (&Method::GET | &Method::HEAD, [page @ ("livez" | "readyz" | "startupz")]) => Ok(self.health(page)),
+            (&Method::GET, ["metrics"]) => Ok(self.metrics()),
+            (method, steps) => match self.may(method, &head.headers) {
+                Err(fault) => Err(fault),
+                Ok(()) => self.guarded(method, steps, head.uri.query().unwrap_or_default(), body).await,
+            },
+        };
+        outcome.unwrap_or_else(explain)
+    }
+
+    async fn guarded(&self, method: &Method, steps: &[&str], query: &str, body: Incoming) -> Result<Reply, Fault> {
+        match (method, steps) {
+            (&Method::GET, ["callbacks"]) => self.list(query).await,
+            (&Method::GET, ["callbacks", id]) => self.show(number(id)?).await,
+            (&Method::POST, ["callbacks", id, "replay"]) => self.replay(number(id)?).await,
+            (&Method::GET, ["counts"]) => self.counts().await,
+            (&Method::POST, ["acknowledgements"]) => self.acknowledge(read(body).await?).await,
+            (&Method::POST, ["tokens"]) => self.mint(&read(body).await?),
+            _ => Err(Fault::Status(
+                StatusCode::NOT_FOUND,
+                "there is no such page; see the documentation of the admin listener",
+            )),
+        }
+    }
+
+    /// Strangers, and pages of other sites that a browser of this machine has open, may not.
+    fn may(&self, method: &Method, headers: &HeaderMap) -> Result<(), Fault> {
+        match &self.settings.token {
+            Some(token) if !knows(token, headers) => {
+                return Err(Fault::Status(StatusCode::UNAUTHORIZED, "send the admin token: `Authorization: Bearer …`"));
+            }
+            // A site can make its own name point to this machine; to the browser we are a part of it then.
+            None if !headers.get_all(HOST).iter().all(|host| names_this_machine(host.as_bytes())) => {
+                return Err(Fault::Status(
+                    StatusCode::FORBIDDEN,
+                    "without an admin token, ask for localhost or 127.0.0.1",
+                ));
+            }
+            _ => {}
+        }
+        let foreign = headers.get(ORIGIN).is_some_and(|origin| !is_own_origin(origin.as_bytes(), headers));
+        if foreign {
+            return Err(Fault::Status(StatusCode::FORBIDDEN, "requests of other sites are refused"));
+        }
+        let json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+        if method == Method::POST && !json {
+            return Err(Fault::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send `Content-Type: application/json`"));
+        }
+        Ok(())
+    }
+
+    fn health(&self, page: &str) -> Reply {
+        let well = match page {
+            "livez" => true,
+            "readyz" => self.health.is_ready(),
+            _ => self.health.is_started(),
+        };
+        let (status, text) = if well { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "no\n") };
+        reply(status, "text/plain; charset=utf-8", text)
+    }
+
+    fn metrics(&self) -> Reply {
+        reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.telemetry.render())
+    }
+
+    async fn list(&self, query: &str) -> Result<Reply, Fault> {
+        let filter = filter(query, self.settings.page_records_max)?;
+        let records = self.ledger.list(filter).await?;
+        Ok(json_reply(
+            StatusCode::OK,
+            &json!({ "callbacks": records.iter().map(|r| self.record(r)).collect::<Vec<_>>() }),
+        ))
+    }
+
+    async fn show(&self, id: NoticeId) -> Result<Reply, Fault> {
+        let filter = Filter { before: id.checked_add(1), limit: 1, ..Filter::default() };
+        match self.ledger.list(filter).await?.first() {
+            Some(record) if record.id == id => Ok(json_reply(StatusCode::OK, &self.record(record))),
+            _ => Err(Fault::Status(StatusCode::NOT_FOUND, "there is no such callback (any more)")),
+        }
+    }
+
+    async fn replay(&self, id: NoticeId) -> Result<Reply, Fault> {
+        self.ledger.replay(id).await?;
+        (self.wake)();
+        Ok(json_reply(StatusCode::ACCEPTED, &json!({ "id": id, "state": State::Pending.name() })))
+    }
+
+    async fn counts(&self) -> Result<Reply, Fault> {
+        let counts = self.ledger.counts().await?;
+        Ok(json_reply(
+            StatusCode::OK,
+            &json!({
+                "accepted": counts.accepted,
+                "pending": counts.pending,
+                "settled": counts.settled,
+                "dead": counts.dead,
+                "left": counts.left,
+                "oldest_pending_at": counts.oldest_pending.map(|at| at.to_string()),
+            }),
+        ))
+    }
+
+    async fn acknowledge(&self, order: Acknowledgement) -> Result<Reply, Fault> {
+        let pushes = self.ledger.acknowledge(order.order_id).await?;
+        Ok(json_reply(StatusCode::OK, &json!({ "pushes": pushes })))
+    }
+
+    fn mint(&self, wish: &TokenWish) -> Result<Reply, Fault> {
+        if wish.session.is_empty() || wish.family == Family::Network {
+            let what = "`session` must not be empty; `family` is payments, checkout or hosted_page";
+            return Err(Fault::Status(StatusCode::BAD_REQUEST, what));
+        }
+        let (longest, usual) = TOKEN_TTL_SECONDS;
+        let ttl = wish.ttl_seconds.unwrap_or(usual);
+        if ttl == 0 || ttl > longest {
+            return Err(Fault::Status(StatusCode::BAD_REQUEST, "`ttl_seconds` must lie between 1 and 2592000"));
+        }
+        let expires_at = expiry_for(self.clock.now(), std::time::Duration::from_secs(ttl));
+        let ticket = Ticket { family: wish.family, session: wish.session.as_bytes(), expires_at };
+        match (self.guard)().mint(&ticket) {
+            Some(token) => {
+                Ok(json_reply(StatusCode::OK, &json!({ "token": token, "expires_at": expires_at.to_string() })))
+            }
+            None => Err(Fault::Status(StatusCode::CONFLICT, "no token key is configured; see `[token]`")),
+        }
+    }
+
+    fn record(&self, record: &Record) -> Value {
+        let now = self.clock.now();
+        json!({
+            "id": record.id,
+            "kind": record.kind.name(),
+            "route": record.route,
+            "state": record.state.name(),
+            "subject": record.subject,
+            "fingerprint": record.fingerprint.to_string(),
+            "accepted_at": record.accepted_at.to_string(),
+            "age_seconds": now.since(record.accepted_at).as_secs(),
+            "ended_at": record.ended_at.map(|at| at.to_string()),
+            "due_at": record.due_at.map(|at| at.to_string()),
+            "attempts": record.attempts,
+            "repeats": record.repeats,
+            "status": record.status,
+            "note": record.note,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Acknowledgement {
+    order_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenWish {
+    family: Family,
+    session: String,
+    ttl_seconds: Option<u64>,
+}
+
+async fn read<T: for<'de> Deserialize<'de>>(body: Incoming) -> Result<T, Fault> {
+    let fault = |what| Fault::Status(StatusCode::BAD_REQUEST, what);
+    let whole = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    let bytes = whole.map_err(|_| fault("the body is too large or broke off"))?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(|_| fault("the body is not the JSON that this page takes"))
+}
+
+fn number(text: &str) -> Result<NoticeId, Fault> {
+    text.parse().map_err(|_| Fault::Status(StatusCode::BAD_REQUEST, "the id of a callback is a number"))
+}
+
+fn filter(query: &str, page_records_max: u32) -> Result<Filter, Fault> {
+    let fault = |what| Fault::Status(StatusCode::BAD_REQUEST, what);
+    let mut filter = Filter { limit: page_records_max, ..Filter::default() };
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
+        match name {
+            "state" => {
+                let state = State::ALL.into_iter().find(|state| state.name() == value);
+                filter.state = Some(state.ok_or(fault("`state` is pending, settled, dead or left"))?);
+            }
+            "kind" => filter.kind = Some(Kind::named(&value).ok_or(fault("`kind` names no callback"))?),
+            "subject" => filter.subject = Some(value.into_owned()),
+            "before" => filter.before = Some(number(&value)?),
+            "limit" => {
+                let wish: u32 = value.parse().map_err(|_| fault("`limit` is a number"))?;
+                filter.limit = wish.clamp(1, page_records_max);
+            }
+            _ => return Err(fault("takes state, kind, subject, before and limit")),
+        }
+    }
+    Ok(filter)
+}
+
+fn knows(token: &SecretString, headers: &HeaderMap) -> bool {
+    let given = headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
+    let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
+    given.ct_eq(token.expose_secret().as_bytes()).into()
+}
+
+/// Whether a `Host` is the loopback interface, by name or address. Nobody can make these point elsewhere.
+fn names_this_machine(host: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(host) else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// A page that this listener served says so in `Origin`; with no page of our own, only `http://<Host>` is meant.
+fn is_own_origin(origin: &[u8], headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).map_or(&b""[..], |host| host.as_bytes());
+    origin.strip_prefix(b"http://").is_some_and(|origin_host| !host.is_empty() && origin_host == host)
+}
+
+fn explain(fault: Fault) -> Reply {
+    let (status, what) = match fault {
+        Fault::Status(status, what) => (status, what.to_owned()),
+        Fault::Ledger(error @ LedgerError::NotReplayable(_)) => (StatusCode::NOT_FOUND, error.to_string()),
+        Fault::Ledger(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    };
+    json_reply(status, &json!({ "error": what }))
+}
+
+fn json_reply(status: StatusCode, value: &Value) -> Reply {
+    reply(status, "application/json", format!("{value}\n"))
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    reply.headers_mut().insert(CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    reply
+}

@@ -1,0 +1,300 @@
+//! Builds all parts, starts the background work, drains.
+//!
+//! [`App::start`] is the composition root: everything is made here and handed on, nothing is fetched from a global.
+
+mod fixed;
+mod housekeeping;
+mod open;
+mod parts;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::fixed::Fixed;
+use self::parts::{Background, Built, Lasting};
+use crate::admin::{self, Admin, Health};
+use crate::clock::Clock;
+use crate::delivery::retry::Redelivery;
+use crate::delivery::{self, Outage};
+use crate::gateway::Rules;
+use crate::ledger::flights::Flights;
+use crate::ledger::sqlite::OpenError;
+use crate::ledger::{self, Surroundings};
+use crate::limits::Seats;
+use crate::metrics::{self, Event, Telemetry};
+use crate::server::tls::{CertificateFault, Certificates};
+use crate::server::workers::{CannotListen, Listeners, WorkerFault};
+use crate::server::{self, Drain, Front, Workers};
+use crate::{forward, limits, recognise, token, upstream};
+
+pub use self::parts::PartsError;
+
+/// Everything that kallback is told, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The listeners.
+    pub server: server::Settings,
+    /// Which requests are callbacks.
+    pub recognise: recognise::Settings,
+    /// Token and signature checks.
+    pub token: token::Settings,
+    /// Rates, sizes, seats.
+    pub limits: limits::Settings,
+    /// The shop.
+    pub upstream: upstream::Settings,
+    /// Traffic.
+    pub forward: forward::Settings,
+    /// Notices.
+    pub delivery: delivery::Settings,
+    /// The store.
+    pub ledger: ledger::Settings,
+    /// The admin listener.
+    pub admin: admin::Settings,
+    /// Logs.
+    pub log: metrics::LogSettings,
+    /// Stopping.
+    pub life: LifeSettings,
+}
+
+/// How kallback stops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LifeSettings {
+    /// After SIGTERM it goes on accepting for this time, so that load balancers notice.
+    pub drain_delay: Duration,
+    /// What runs then has this time to finish.
+    pub drain_timeout: Duration,
+}
+
+/// Why kallback does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The folder of the ledger cannot be made.
+    #[error("the folder {folder} cannot be made: {why}")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's reason.
+        why: io::Error,
+    },
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateFault),
+    /// An address is taken, or not allowed.
+    #[error(transparent)]
+    Listen(#[from] CannotListen),
+    /// The admin listener's address is taken, or not allowed.
+    #[error("the admin listener cannot listen on {address}: {why}")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        why: io::Error,
+    },
+    /// See [`PartsError`].
+    #[error(transparent)]
+    Parts(#[from] PartsError),
+}
+
+/// A running kallback.
+pub struct App {
+    tls: Vec<SocketAddr>,
+    plain: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    life: LifeSettings,
+    fixed: Fixed,
+    health: Arc<Health>,
+    drain: Drain,
+    stop_redelivery: CancellationToken,
+    stop_background: CancellationToken,
+    door: JoinHandle<Result<(), WorkerFault>>,
+    certificates: Certificates,
+    lasting: Lasting,
+    rules: Vec<Arc<ArcSwap<Rules>>>,
+    background: Arc<ArcSwap<Background>>,
+}
+
+impl App {
+    /// Starts everything and returns when callbacks are accepted.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start(settings: Settings, clock: Clock, telemetry: Telemetry) -> Result<Self, StartError> {
+        let certificates = Certificates::load(settings.server.tls.clone(), clock.clone(), telemetry.clone())?;
+        let listeners = Listeners::bind(&settings.server)?;
+        let admin_listener = open::admin(&settings.admin).await?;
+        let drain = Drain::new();
+        let flights = Flights::default();
+        let around = Surroundings { clock: clock.clone(), flights: flights.clone(), telemetry: telemetry.clone() };
+        let lasting = Lasting {
+            ledger: open::ledger(&settings.ledger, around)?,
+            flights,
+            seats: Seats::new(settings.limits.seats, clock.clone(), telemetry.clone()),
+            outage: Arc::new(Outage::default()),
+            tasks: drain.tasks(),
+            clock: clock.clone(),
+            telemetry: telemetry.clone(),
+        };
+        let workers = match settings.server.workers {
+            Workers::PerCore(workers) => workers.max(1),
+            Workers::Shared(_) => 1,
+        };
+        let Built { workers, background } = parts::build(&settings, &lasting, workers)?;
+        let rules: Vec<_> = workers.into_iter().map(|rules| Arc::new(ArcSwap::new(rules))).collect();
+        let background = Arc::new(ArcSwap::new(background));
+        let (tls, plain) = (listeners.tls_addresses().to_vec(), listeners.plain_addresses().to_vec());
+        let front = Front::new(settings.server.clone(), certificates.server_config(), clock, telemetry);
+        let app = Self {
+            tls,
+            plain,
+            admin: admin_listener.as_ref().and_then(|listener| listener.local_addr().ok()),
+            life: settings.life,
+            fixed: Fixed::of(&settings),
+            health: Arc::new(Health::default()),
+            door: open::door(listeners, front, (&rules, &background), &lasting, &drain),
+            drain,
+            stop_redelivery: CancellationToken::new(),
+            stop_background: CancellationToken::new(),
+            certificates,
+            lasting,
+            rules,
+            background,
+        };
+        app.start_background(&settings, admin_listener);
+        app.health.started();
+        Ok(app)
+    }
+
+    /// Where TLS is accepted.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls
+    }
+
+    /// Where plain HTTP is redirected.
+    pub fn plain_addresses(&self) -> &[SocketAddr] {
+        &self.plain
+    }
+
+    /// The admin listener.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Reads the certificates again and takes over a new config: routes, tokens, limits, policies, the way to the
+    /// shop. What needs a restart (listeners, the ledger's place, seats) stays as it is, and a warning names it.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; everything stays as it was.
+    pub fn reload(&mut self, settings: &Settings) -> Result<(), ReloadError> {
+        let built = parts::build(settings, &self.lasting, self.rules.len())?;
+        self.certificates.reload(&settings.server.tls.certificates)?;
+        for (place, rules) in self.rules.iter().zip(built.workers) {
+            place.store(rules);
+        }
+        self.background.store(built.background);
+        self.life = settings.life;
+        self.lasting.outage.ring();
+        let waits = self.fixed.changed(settings);
+        if !waits.is_empty() {
+            let what = format!("changed, and takes effect after a restart: {}", waits.join(", "));
+            self.lasting.telemetry.emit(Event::Warning { what: &what });
+        }
+        Ok(())
+    }
+
+    /// Cuts off what runs, also while [`drain`](Self::drain) waits for it.
+    pub fn cutter(&self) -> impl FnOnce() + use<> {
+        let drain = self.drain.clone();
+        move || drain.end_now()
+    }
+
+    /// Ends when the front door broke, which is no reason to go on.
+    pub async fn failed(&mut self) -> Option<WorkerFault> {
+        match (&mut self.door).await {
+            Ok(outcome) => outcome.err(),
+            Err(_) => Some(WorkerFault::Panicked { worker: 0 }),
+        }
+    }
+
+    /// Stops in order: not ready, still accepting for `drain_delay`; then what runs has `drain_timeout` to finish. What
+    /// does not finish is on disk and goes on at the next start.
+    pub async fn drain(mut self) {
+        self.health.draining();
+        self.lasting.telemetry.emit(Event::Life { what: "draining" });
+        tokio::time::sleep(self.life.drain_delay).await;
+        self.stop_redelivery.cancel();
+        self.drain.begin();
+        let finished = async {
+            let _ = (&mut self.door).await;
+            self.drain.finished().await;
+        };
+        if tokio::time::timeout(self.life.drain_timeout, finished).await.is_err() {
+            self.drain.end_now();
+            let what = "what still ran was cut off; stored callbacks go on at the next start";
+            self.lasting.telemetry.emit(Event::Warning { what });
+        }
+        self.stop_background.cancel();
+        if let Err(error) = self.lasting.ledger.shut_down().await {
+            self.lasting.telemetry.emit(Event::LedgerFailed { call: "shut_down", error: &error });
+        }
+    }
+
+    fn start_background(&self, settings: &Settings, admin_listener: Option<TcpListener>) {
+        let Lasting { ledger, telemetry, clock, flights, outage, tasks, .. } = self.lasting.clone();
+        let stop = || self.stop_background.clone();
+        let background = self.background.clone();
+        let now = move || background.load_full();
+        let redelivery = Redelivery {
+            ledger: ledger.clone(),
+            flights,
+            outage: outage.clone(),
+            concurrency: settings.delivery.redelivery_concurrency,
+            clock: clock.clone(),
+            telemetry: telemetry.clone(),
+            tasks,
+            stop: self.stop_redelivery.clone(),
+        };
+        let current = now.clone();
+        tokio::spawn(redelivery.run(move || current().delivery.clone()));
+        let (retention, every) = (settings.ledger.retention, settings.ledger.sweep_every);
+        tokio::spawn(housekeeping::sweep(ledger.clone(), retention, every, stop()));
+        tokio::spawn(housekeeping::gauges(ledger.clone(), telemetry.clone(), clock.clone(), stop()));
+        let current = now.clone();
+        tokio::spawn(housekeeping::tidy(move || current().rates.clone(), stop()));
+        tokio::spawn(self.certificates.clone().watch(self.drain.clone()));
+        if let Some(listener) = admin_listener {
+            let admin = Arc::new(Admin {
+                settings: settings.admin.clone(),
+                health: self.health.clone(),
+                telemetry,
+                ledger,
+                guard: Box::new(move || now().guard.clone()),
+                wake: Box::new(move || outage.ring()),
+                clock,
+            });
+            tokio::spawn(admin.serve(listener, stop()));
+        }
+    }
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// See [`PartsError`].
+    #[error(transparent)]
+    Parts(#[from] PartsError),
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateFault),
+}

@@ -1,0 +1,83 @@
+//! The background loop that brings what is due: after a failure, after an outage, after a restart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::delivery::{Delivery, Outage};
+use crate::ledger::Ledger;
+use crate::ledger::flights::Flights;
+use crate::metrics::{Event, Telemetry};
+
+/// The ledger is asked at least this often: a process that shares it rings no bell here.
+const ASK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+
+/// Everything the loop stands on.
+pub struct Redelivery {
+    /// Where claims wait.
+    pub ledger: Arc<dyn Ledger>,
+    /// What is in the air: what is due may have to wait for another notice of its turn.
+    pub flights: Flights,
+    /// The bell.
+    pub outage: Arc<Outage>,
+    /// Redeliveries under way at once.
+    pub concurrency: usize,
+    /// Time.
+    pub clock: Clock,
+    /// Events.
+    pub telemetry: Telemetry,
+    /// The tasks that shutdown waits for.
+    pub tasks: TaskTracker,
+    /// Begin nothing new.
+    pub stop: CancellationToken,
+}
+
+impl Redelivery {
+    /// Runs until it is told to stop. `delivery` gives the delivery of the config that holds now.
+    pub async fn run(self, delivery: impl Fn() -> Arc<Delivery>) {
+        // Shutdown waits for the loop, too: a lease under way is not dropped, because a push whose lease got lost
+        // counts as interrupted at the next start and is not brought again.
+        let _running = self.tasks.token();
+        let places = Arc::new(Semaphore::new(self.concurrency));
+        // A free place first: what cannot be brought yet is not leased yet.
+        while let Some(place) = self.unless_stopped(places.clone().acquire_owned()).await.and_then(Result::ok) {
+            match self.ledger.lease_due(1).await.map(|mut claims| claims.pop()) {
+                Ok(Some(claim)) => {
+                    let delivery = delivery();
+                    self.tasks.spawn(async move {
+                        delivery.bring(claim).await;
+                        drop(place);
+                    });
+                }
+                Ok(None) => drop(self.unless_stopped(self.rest()).await),
+                Err(error) => {
+                    self.telemetry.emit(Event::LedgerFailed { call: "lease_due", error: &error });
+                    // Not by what is due next: that is overdue, and would be asked for again at once.
+                    self.unless_stopped(tokio::time::sleep(ASK_AT_LEAST_EVERY)).await;
+                }
+            }
+        }
+    }
+
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            output = work => Some(output),
+        }
+    }
+
+    async fn rest(&self) {
+        let next_due = self.ledger.next_due().await.ok().flatten();
+        let until = next_due.map_or(ASK_AT_LEAST_EVERY, |due| due.since(self.clock.now()).min(ASK_AT_LEAST_EVERY));
+        tokio::select! {
+            () = self.outage.rung() => {}
+            () = self.flights.until_one_ended() => {}
+            () = tokio::time::sleep(until) => {}
+        }
+    }
+}

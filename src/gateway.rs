@@ -1,0 +1,131 @@
+//! The one branch: a request is a callback, or it is traffic.
+
+mod form_guard;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+
+use crate::answer;
+use crate::callback::{Call, Callbacks};
+use crate::clock::Clock;
+use crate::forward::{Context, Forwarder};
+use crate::metrics::{Event, Telemetry};
+use crate::network::Network;
+use crate::recognise::{Recognised, Recogniser};
+use crate::server::{Caller, Handler};
+use crate::upstream::BodyGuard;
+use crate::upstream::answer::ReplyBody;
+use crate::upstream::sender::Sender;
+
+/// What holds now for one worker: swapped as a whole when the config is read again.
+pub struct Rules {
+    /// Which requests are callbacks.
+    pub recogniser: Arc<Recogniser>,
+    /// The flow of callbacks.
+    pub callbacks: Arc<Callbacks>,
+    /// The flow of everything else.
+    pub forwarder: Forwarder,
+    /// Proxies that are believed when they name another client.
+    pub trusted_proxies: Vec<Network>,
+    /// The public https port.
+    pub public_port: u16,
+    /// Look into forms for parameters that reach a callback.
+    pub scan_forms: bool,
+}
+
+/// Takes every request of one worker.
+#[derive(Clone)]
+pub struct Gateway {
+    rules: Arc<ArcSwap<Rules>>,
+    clock: Clock,
+    telemetry: Telemetry,
+}
+
+impl Gateway {
+    /// A gateway that follows these rules, whichever they are at the time.
+    pub fn new(rules: Arc<ArcSwap<Rules>>, clock: Clock, telemetry: Telemetry) -> Self {
+        Self { rules, clock, telemetry }
+    }
+}
+
+impl Handler for Gateway {
+    type Body = ReplyBody;
+
+    async fn handle(&self, request: Request<Incoming>, caller: Caller) -> Response<ReplyBody> {
+        let rules = self.rules.load_full();
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        match rules.recogniser.recognise(target) {
+            Some(recognised) => self.callback(&rules, recognised, request, caller).await,
+            None => self.traffic(&rules, request, caller).await,
+        }
+    }
+}
+
+impl Gateway {
+    async fn callback(
+        &self,
+        rules: &Rules,
+        recognised: Recognised,
+        request: Request<Incoming>,
+        caller: Caller,
+    ) -> Response<ReplyBody> {
+        let route = recognised.route.clone();
+        let sender = rules.sender(&caller);
+        let client = sender.client(request.headers(), &rules.trusted_proxies);
+        let call = Call { guard: rules.guard(&request), recognised, request, sender, client, arrived: caller.arrived };
+        let (outcome, subject) = rules.callbacks.answer(call).await;
+        if let Some(why) = outcome.turned_away_for() {
+            self.telemetry.emit(Event::RequestRefused { why, client });
+        }
+        let (answered_by, response) = answer::to_callback(outcome);
+        self.telemetry.emit(Event::CallbackAnswered {
+            kind: route.kind,
+            route: &route.name,
+            answered_by,
+            status: response.status().as_u16(),
+            took: self.clock.instant().saturating_duration_since(caller.arrived),
+            budget: route.policy.budget,
+            client,
+            subject: subject.as_deref(),
+        });
+        response
+    }
+
+    async fn traffic(&self, rules: &Rules, request: Request<Incoming>, caller: Caller) -> Response<ReplyBody> {
+        let sender = rules.sender(&caller);
+        let client = sender.client(request.headers(), &rules.trusted_proxies);
+        let method = request.method().clone();
+        let interim = (caller.version == Version::HTTP_11).then_some(caller.interim);
+        let context = Context {
+            sender: &sender,
+            guard: rules.guard(&request),
+            informational: interim
+                .map(|interim| move |status: StatusCode, headers: &http::HeaderMap| interim.send(status, headers)),
+        };
+        let outcome = rules.forwarder.forward(request, context).await;
+        if let Err(fault) = &outcome {
+            self.telemetry.emit(Event::RequestRefused { why: fault.name(), client });
+        }
+        let response = answer::to_traffic(outcome);
+        self.telemetry.emit(Event::TrafficAnswered {
+            method: method.as_str(),
+            status: response.status().as_u16(),
+            took: self.clock.instant().saturating_duration_since(caller.arrived),
+            client,
+        });
+        response
+    }
+}
+
+impl Rules {
+    fn sender(&self, caller: &Caller) -> Sender {
+        Sender::new(caller.address, true, self.public_port, &self.trusted_proxies)
+    }
+
+    fn guard(&self, request: &Request<Incoming>) -> Option<Box<dyn BodyGuard>> {
+        if self.scan_forms { form_guard::guard(&self.recogniser, request) } else { None }
+    }
+}

@@ -1,0 +1,154 @@
+//! Records as people, metrics and the sweep see them: states, listings, counts, retention.
+
+use std::time::Duration;
+
+use crate::clock::UnixMillis;
+use crate::event::{Fingerprint, Kind};
+use crate::ledger::NoticeId;
+
+/// A record's state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum State {
+    /// Stored; being delivered, or waiting for its next attempt.
+    Pending,
+    /// The shop answered 2xx.
+    Settled,
+    /// See [`End::Dead`](super::End::Dead).
+    Dead,
+    /// See [`End::Left`](super::End::Left).
+    Left,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Settled, Self::Dead, Self::Left];
+
+    /// The state's name in JSON, metrics and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Settled => "settled",
+            Self::Dead => "dead",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// One record, for people. Holds no body and no header.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its number.
+    pub id: NoticeId,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Its kind.
+    pub kind: Kind,
+    /// The route it came in on.
+    pub route: String,
+    /// The session or order id.
+    pub subject: Option<String>,
+    /// Its state.
+    pub state: State,
+    /// When it was admitted.
+    pub accepted_at: UnixMillis,
+    /// When it ended, if it has.
+    pub ended_at: Option<UnixMillis>,
+    /// When it is brought to the shop again, if it waits for that.
+    pub due_at: Option<UnixMillis>,
+    /// Attempts so far, including a running one.
+    pub attempts: u32,
+    /// Earlier records of the same fingerprint.
+    pub repeats: u32,
+    /// The shop's last status, if it ever replied.
+    pub status: Option<u16>,
+    /// What became of the last attempt, in words: `connection refused`, `blocked by wordfence-waf`.
+    pub note: Option<String>,
+}
+
+/// Which records a listing shows. Newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only this state.
+    pub state: Option<State>,
+    /// Only this kind.
+    pub kind: Option<Kind>,
+    /// Only this session or order id.
+    pub subject: Option<String>,
+    /// Only records with a smaller number: the next page.
+    pub before: Option<NoticeId>,
+    /// At most this many records.
+    pub limit: u32,
+}
+
+/// How many records there are; `accepted` is always the sum of the rest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// All records ever admitted, those already swept included.
+    pub accepted: u64,
+    /// Pending now.
+    pub pending: u64,
+    /// Settled, ever.
+    pub settled: u64,
+    /// Dead, ever, less those replayed since.
+    pub dead: u64,
+    /// Left to the sender, ever.
+    pub left: u64,
+    /// When the oldest pending one was admitted.
+    pub oldest_pending: Option<UnixMillis>,
+}
+
+impl Counts {
+    /// The number of records in a state.
+    pub fn of(&self, state: State) -> u64 {
+        match state {
+            State::Pending => self.pending,
+            State::Settled => self.settled,
+            State::Dead => self.dead,
+            State::Left => self.left,
+        }
+    }
+
+    /// Counts a new record.
+    pub(crate) fn admitted(&mut self) {
+        self.accepted += 1;
+        self.pending += 1;
+    }
+
+    /// Counts `records` that went from one state to another.
+    pub(crate) fn moved(&mut self, records: u64, from: State, to: State) {
+        let left = self.of_mut(from);
+        *left = left.saturating_sub(records);
+        *self.of_mut(to) += records;
+    }
+
+    fn of_mut(&mut self, state: State) -> &mut u64 {
+        match state {
+            State::Pending => &mut self.pending,
+            State::Settled => &mut self.settled,
+            State::Dead => &mut self.dead,
+            State::Left => &mut self.left,
+        }
+    }
+}
+
+/// How long records are kept and how large the ledger may grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// Bodies of settled requests are dropped after this time.
+    pub keep_bodies_for: Duration,
+    /// Settled and left records are dropped after this time; never before their replay window is over.
+    pub keep_records_for: Duration,
+    /// Dead records are dropped after this time. Default 30 days: time enough for a person to replay them.
+    pub keep_dead_for: Duration,
+    /// Most records one sweep touches, so that a claim never waits behind a long delete.
+    pub slice: u32,
+}
+
+/// What one sweep did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Swept {
+    /// Bodies dropped.
+    pub bodies: u64,
+    /// Records dropped.
+    pub records: u64,
+}

@@ -1,0 +1,358 @@
+//! The only thread that writes: takes all writes that wait and commits them together.
+//!
+//! One fsync pays for a whole group, so a hundred callers wait hardly longer than one. Every caller is answered
+//! after the commit. After any error the whole group fails and the connection is given up: a failed fsync may have
+//! thrown pages away that a second one would claim to have written. The next group gets a new connection.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rusqlite::MAIN_DB;
+use rusqlite::wal::CheckpointMode;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::ledger::sqlite::checkpointer::Checkpointer;
+use crate::ledger::sqlite::file::{LedgerFile, WriterConnection};
+use crate::ledger::sqlite::group::{Group, Rider, Riders};
+use crate::ledger::sqlite::{Options, closed, leases, unavailable};
+use crate::ledger::{LedgerError, Surroundings};
+use crate::metrics::{Event, Telemetry};
+
+/// The writer as its callers see it. Dropping it commits what waits and closes the file.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: SyncSender<Message>,
+    riders: Riders,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What goes to the thread.
+pub(super) enum Message {
+    Write(Box<dyn Write>),
+    /// There are riders, and perhaps no write for them to ride on.
+    Nudge,
+    Stop(Option<oneshot::Sender<()>>),
+}
+
+/// One caller's part of a group.
+pub(super) trait Write: Send {
+    /// Whether it has to be done, still.
+    fn is_wanted(&self) -> bool;
+    fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<()>;
+    /// Called after the commit, or after the failure.
+    fn answer(self: Box<Self>, outcome: Result<(), LedgerError>);
+}
+
+impl Writer {
+    /// Starts the thread with a connection that is open already, so that the first faults show at start-up.
+    pub(super) fn start(
+        file: Arc<LedgerFile>,
+        connection: WriterConnection,
+        options: Options,
+        around: &Surroundings,
+    ) -> io::Result<Self> {
+        let (queue, messages) = sync_channel(options.queue_max.max(1));
+        let riders = Riders::new(queue.clone());
+        let bench = Bench {
+            checkpointer: Checkpointer::start(file.clone(), around.telemetry.clone())?,
+            link: Link { file, connection: Some(connection), failures: 0, rest_until: None, fault: closed() },
+            riders: riders.clone(),
+            bytes_max: options.bytes_max,
+            clock: around.clock.clone(),
+            telemetry: around.telemetry.clone(),
+            holders_unknown: false,
+        };
+        let thread = thread::Builder::new().name("ledger-writer".into()).spawn(move || bench.serve(&messages))?;
+        Ok(Self { queue, riders, thread: Some(thread) })
+    }
+
+    /// Runs `work` in the next group, also if the caller goes away meanwhile.
+    pub(super) async fn write<T, W>(&self, work: W) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Group<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.send(work, false)?.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// The same, but a write whose caller is gone by then is left out.
+    pub(super) async fn write_if_awaited<T, W>(&self, work: W) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Group<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.send(work, true)?.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// The small writes that wait for a group.
+    pub(super) fn riders(&self) -> &Riders {
+        &self.riders
+    }
+
+    /// Commits what waits and closes the file.
+    pub(super) async fn stop(&self) {
+        let (stopped, answer) = oneshot::channel();
+        let mut message = Message::Stop(Some(stopped));
+        // The queue may be full for a moment, and an async thread must not wait in `send`.
+        while let Err(TrySendError::Full(back)) = self.queue.try_send(message) {
+            message = back;
+            tokio::task::yield_now().await;
+        }
+        // An error means that it had stopped before.
+        let _ = answer.await;
+    }
+
+    fn send<T, W>(
+        &self,
+        work: W,
+        only_if_awaited: bool,
+    ) -> Result<oneshot::Receiver<Result<T, LedgerError>>, LedgerError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Group<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (caller, answer) = oneshot::channel();
+        let write = Call { work: Some(work), done: None, only_if_awaited, caller };
+        match self.queue.try_send(Message::Write(Box::new(write))) {
+            Ok(()) => Ok(answer),
+            Err(TrySendError::Full(_)) => Err(LedgerError::Overloaded),
+            Err(TrySendError::Disconnected(_)) => Err(closed()),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Fails when it was stopped before.
+        let _ = self.queue.send(Message::Stop(None));
+        if let Some(thread) = self.thread.take() {
+            // It ends after the group it is at; the lock on the file is free then.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Call<W, T> {
+    work: Option<W>,
+    done: Option<T>,
+    only_if_awaited: bool,
+    caller: oneshot::Sender<Result<T, LedgerError>>,
+}
+
+impl<W, T> Write for Call<W, T>
+where
+    T: Send,
+    W: FnOnce(&mut Group<'_>) -> rusqlite::Result<T> + Send,
+{
+    fn is_wanted(&self) -> bool {
+        !(self.only_if_awaited && self.caller.is_closed())
+    }
+
+    fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<()> {
+        if let Some(work) = self.work.take() {
+            self.done = Some(work(group)?);
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), LedgerError>) {
+        let Self { done, caller, .. } = *self;
+        // A caller that is gone wants no answer.
+        let _ = caller.send(outcome.and_then(|()| done.ok_or_else(closed)));
+    }
+}
+
+/// The thread's own things.
+struct Bench {
+    link: Link,
+    checkpointer: Checkpointer,
+    riders: Riders,
+    bytes_max: u64,
+    clock: Clock,
+    telemetry: Telemetry,
+    /// There may be records whose holders are gone without a trace, because a commit failed.
+    holders_unknown: bool,
+}
+
+impl Bench {
+    fn serve(mut self, messages: &Receiver<Message>) {
+        let mut stop = None;
+        while stop.is_none() {
+            let Ok(first) = messages.recv() else { break };
+            let mut group = Vec::new();
+            let mut next = Some(first);
+            while let Some(message) = next {
+                match message {
+                    Message::Write(write) => group.push(write),
+                    Message::Nudge => {}
+                    Message::Stop(answer) => {
+                        stop = Some(answer);
+                        break;
+                    }
+                }
+                next = if group.len() < GROUP_MAX { messages.try_recv().ok() } else { None };
+            }
+            self.commit(group);
+        }
+        drop(self);
+        if let Some(Some(stopped)) = stop {
+            let _ = stopped.send(());
+        }
+    }
+
+    /// Commits a group and answers its callers.
+    fn commit(&mut self, mut group: Vec<Box<dyn Write>>) {
+        group.retain(|write| write.is_wanted());
+        let riders = self.riders.take();
+        if group.is_empty() && riders.is_empty() && !self.holders_unknown {
+            return;
+        }
+        let began = self.clock.instant();
+        let outcome = self.link.connection(began).and_then(|connection| {
+            let changes = connection.sql.total_changes();
+            let parts = Parts { writes: &mut group, riders: &riders, holders_unknown: self.holders_unknown };
+            parts.transact(connection, self.bytes_max).map_err(|error| unavailable(&error))?;
+            Ok(connection.sql.total_changes() != changes)
+        });
+        match &outcome {
+            Ok(wrote) => {
+                self.holders_unknown = false;
+                self.link.works();
+                if *wrote {
+                    self.telemetry.emit(Event::LedgerCommitted { took: self.clock.instant() - began });
+                }
+            }
+            Err(error) => {
+                self.holders_unknown = true;
+                self.link.failed(error, self.clock.instant());
+                self.riders.put_back(riders);
+                self.telemetry.emit(Event::LedgerFailed { call: "commit", error });
+            }
+        }
+        for write in group {
+            write.answer(outcome.clone().map(drop));
+        }
+        self.tend_wal();
+    }
+
+    /// Keeps the WAL short. The checkpointer copies it into the file beside the writes, whenever some megabytes came
+    /// on top. SQLite starts the WAL anew only when every page of it was copied, which under constant load never
+    /// happens by itself: so, when the WAL has grown long, and the checkpointer has left only a little, the writer
+    /// copies that little itself before it goes on.
+    fn tend_wal(&mut self) {
+        let Some(connection) = &self.link.connection else { return };
+        let pages = connection.wal_pages.load(Ordering::Relaxed);
+        let copied = self.checkpointer.pages_copied();
+        // More than there are: it is a word about the WAL before this one.
+        let left = if copied > pages { pages } else { pages - copied };
+        if pages >= WAL_PAGES_MAX || (pages >= WAL_PAGES_LONG && left <= PAGES_LITTLE) {
+            // "Busy" while the checkpointer is at it: the next group asks again.
+            let _ = connection.sql.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE);
+        } else if left >= CHECKPOINT_PAGES || pages >= WAL_PAGES_LONG {
+            self.checkpointer.nudge();
+        }
+    }
+}
+
+/// What goes into one transaction.
+struct Parts<'a> {
+    writes: &'a mut [Box<dyn Write>],
+    riders: &'a [Rider],
+    holders_unknown: bool,
+}
+
+impl Parts<'_> {
+    fn transact(self, connection: &mut WriterConnection, bytes_max: u64) -> rusqlite::Result<()> {
+        let mut group = Group::begin(&mut connection.sql, bytes_max)?;
+        for rider in self.riders {
+            group.ride(rider)?;
+        }
+        if self.holders_unknown {
+            leases::reclaim_all(group.sql())?;
+        }
+        for write in self.writes {
+            write.run(&mut group)?;
+        }
+        group.commit()
+    }
+}
+
+/// The connection, and how often in a row it failed.
+struct Link {
+    file: Arc<LedgerFile>,
+    connection: Option<WriterConnection>,
+    failures: u32,
+    rest_until: Option<Instant>,
+    fault: LedgerError,
+}
+
+impl Link {
+    /// The connection, opened anew if the last one was given up. While it rests after several failures, the last
+    /// fault at once, so that callbacks do not wait for a broken disk.
+    fn connection(&mut self, now: Instant) -> Result<&mut WriterConnection, LedgerError> {
+        if self.rest_until.is_some_and(|until| now < until) {
+            return Err(self.fault.clone());
+        }
+        if self.connection.is_none() {
+            let opened = self.file.open_writer().map_err(|why| LedgerError::Unavailable(why.to_string()))?;
+            self.connection = Some(opened);
+        }
+        self.connection.as_mut().ok_or_else(closed)
+    }
+
+    fn works(&mut self) {
+        self.failures = 0;
+        self.rest_until = None;
+    }
+
+    /// Gives the connection up. The first time the next group tries at once; after that, not before a rest.
+    fn failed(&mut self, fault: &LedgerError, now: Instant) {
+        self.connection = None;
+        if self.rest_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.fault = fault.clone();
+        self.rest_until = self.failures.checked_sub(1).map(|before| now + rest_after(before));
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+fn rest_after(failures: u32) -> Duration {
+    REST_MIN.saturating_mul(1 << failures.min(10)).min(REST_MAX)
+}
+
+/// Most writes of one group.
+const GROUP_MAX: usize = 512;
+
+/// The checkpointer copies when so many pages of the WAL are not copied yet: 8 MiB. Pages that changed more than once
+/// are copied once.
+const CHECKPOINT_PAGES: i32 = 2_048;
+
+/// From this size of the WAL on, in pages, it is to start anew: 32 MiB.
+const WAL_PAGES_LONG: i32 = 8_192;
+
+/// What the writer copies itself: 2 MiB, some milliseconds.
+const PAGES_LITTLE: i32 = 512;
+
+/// At this size of the WAL the writer copies all that is left, however much: 128 MiB.
+const WAL_PAGES_MAX: i32 = 32_768;
+
+const REST_MIN: Duration = Duration::from_millis(100);
+const REST_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_grow_and_stay_bounded() {
+        let rests = [0, 1, 5, 6, 40].map(|failures| rest_after(failures).as_millis());
+        assert_eq!(rests, [100, 200, 3_200, 5_000, 5_000]);
+    }
+}

@@ -1,0 +1,429 @@
+//! A place in a shop where callbacks arrive, written like a URL.
+//!
+//! `checkout/klarna/authorize/**` or `payment/notify/{gateway}?klarna_order_id`. In the path, and in a value with
+//! slashes:
+//!
+//! - `word` — this segment; `word*` — a segment that begins with it; `*` — any segment
+//! - `{name}` — any segment, kept under that name
+//! - a last `**` — anything; read as names and values in turn, as Magento does
+//!
+//! In the query, joined by `&` and met in any order:
+//!
+//! - `name` — is there and not empty; `name=value` — compared by [`Fold::Case`]; `name~value` — by [`Fold::Letters`]
+
+use std::borrow::Cow;
+
+use super::fold::{self, Fold};
+use super::reading::{Origin, Parameter, Reading};
+
+/// A path and the conditions on the query.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    /// `None`: any path.
+    pub(super) path: Option<Shape>,
+    /// All of these have to be met.
+    pub(super) conditions: Vec<Condition>,
+}
+
+/// A condition on one parameter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Condition {
+    /// The parameter's name, as [`fold::name`] says.
+    pub(super) name: Vec<u8>,
+    /// The name as the shop writes it.
+    pub(super) written_name: String,
+    /// What its value must be.
+    pub(super) wanted: Wanted,
+}
+
+/// What a parameter's value must be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Wanted {
+    /// Anything but empty.
+    Anything,
+    /// This text.
+    Text(Literal),
+    /// This text, punctuation aside.
+    Word(Literal),
+    /// Something of this shape.
+    Shape(Shape, Fold),
+}
+
+/// What the segments of a path must be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Shape {
+    /// Other segments may stand before these: a language, a store's code, a folder.
+    pub(super) anywhere: bool,
+    /// The segments.
+    pub(super) segments: Vec<Segment>,
+    /// Other segments may follow.
+    pub(super) open: bool,
+}
+
+/// What one segment must be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Segment {
+    /// This text.
+    Literal(Literal),
+    /// Anything.
+    Any,
+    /// Anything, kept under this name.
+    Kept(&'static str),
+}
+
+/// A text to compare with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Literal {
+    written: Vec<u8>,
+    letters: Vec<u8>,
+    begins: bool,
+}
+
+/// Where and how a [`Place`] was met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Hit {
+    /// Conditions that the query met by itself; the path may meet others.
+    pub(super) query_conditions: usize,
+    /// Every condition was met by the parameter that wins in PHP.
+    pub(super) effective: bool,
+    /// Nothing had to be folded.
+    pub(super) as_written: bool,
+}
+
+impl Place {
+    /// Reads a place of the rule table. Segments may stand before it.
+    pub(super) fn parse(text: &'static str) -> Self {
+        let (path, query) = text.split_once('?').unwrap_or((text, ""));
+        Self {
+            path: (!path.is_empty()).then(|| Shape::parse(path)),
+            conditions: query.split('&').filter(|part| !part.is_empty()).map(Condition::parse).collect(),
+        }
+    }
+
+    /// Whether the target is this place.
+    pub(super) fn hit(&self, reading: &Reading<'_>) -> Option<Hit> {
+        let mut hit = Hit { query_conditions: 0, effective: true, as_written: true };
+        if let Some(shape) = &self.path {
+            hit.as_written = reading.paths.iter().find_map(|path| {
+                let (_, as_written) = shape.in_segments(&path.segments, Fold::Case)?;
+                Some(as_written && path.as_written)
+            })?;
+        }
+        for condition in &self.conditions {
+            let met = condition.hit(reading)?;
+            hit.query_conditions += met.query_conditions;
+            hit.effective &= met.effective;
+            hit.as_written &= met.as_written;
+        }
+        // No shop writes half of a place into the path and half into the query.
+        hit.as_written &= hit.query_conditions == 0 || hit.query_conditions == self.conditions.len();
+        Some(hit)
+    }
+
+    /// The segment kept under `name`, or what stands behind `name` where the shape is open, decoded. The place has
+    /// been hit.
+    pub(super) fn kept<'r>(&self, reading: &'r Reading<'_>, name: &str) -> Option<Cow<'r, [u8]>> {
+        let in_path = self.path.as_ref().and_then(|shape| {
+            reading.paths.iter().filter(|_| shape.keeps_some()).find_map(|path| {
+                let (start, _) = shape.in_segments(&path.segments, Fold::Case)?;
+                if path.decoded > 0 {
+                    return shape.kept(&path.segments, start, name);
+                }
+                let decoded: Vec<_> = path.segments.iter().map(|segment| fold::decoded_path(segment)).collect();
+                shape.kept(&decoded, start, name).map(|segment| Cow::Owned(segment.into_owned()))
+            })
+        });
+        in_path.or_else(|| self.conditions.iter().find_map(|condition| condition.kept(reading, name)))
+    }
+
+    /// The parameters that it asks for.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.conditions.iter().map(|condition| condition.written_name.as_str())
+    }
+
+    /// All literal text that a target at this place contains, whatever its spelling; letter case aside.
+    pub(super) fn words(&self) -> Vec<Vec<u8>> {
+        let mut words: Vec<Vec<u8>> = self.path.iter().flat_map(Shape::words).collect();
+        for condition in &self.conditions {
+            // A `_` in a name may have been another character.
+            words.extend(condition.name.split(|&byte| byte == b'_').map(<[u8]>::to_vec));
+            match &condition.wanted {
+                Wanted::Text(text) => words.push(text.lower()),
+                Wanted::Shape(shape, Fold::Case) => words.extend(shape.words()),
+                Wanted::Word(_) | Wanted::Shape(_, Fold::Letters) | Wanted::Anything => {}
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+}
+
+impl Condition {
+    /// A parameter `name` with exactly this value, letter case aside.
+    pub(super) fn text(name: &str, value: &str) -> Self {
+        let wanted = Wanted::Text(Literal::new(value.as_bytes()));
+        Self { name: fold::name(name.as_bytes()), written_name: name.into(), wanted }
+    }
+
+    fn parse(text: &'static str) -> Self {
+        let (name, wanted) = match text.split_once(['=', '~']) {
+            None => (text, Wanted::Anything),
+            Some((name, value)) => {
+                let wanted = match (text.contains('~'), value.contains('/')) {
+                    (true, false) => Wanted::Word(Literal::new(value.as_bytes())),
+                    (true, true) => Wanted::Shape(Shape::parse(value), Fold::Letters),
+                    (false, _) => Wanted::Shape(Shape::parse(value), Fold::Case),
+                };
+                (name, wanted)
+            }
+        };
+        Self { name: fold::name(name.as_bytes()), written_name: name.into(), wanted }
+    }
+
+    /// Any parameter of that name will do: which of several wins is the platform's business.
+    fn hit(&self, reading: &Reading<'_>) -> Option<Hit> {
+        let mut wins = true;
+        for parameter in reading.parameters.iter().rev().filter(|parameter| parameter.name == self.name) {
+            if let Some(as_written) = self.wanted.is_met_by(&parameter.value) {
+                return Some(Hit {
+                    query_conditions: usize::from(parameter.origin == Origin::Query),
+                    effective: wins && parameter.origin != Origin::DecodedTwice,
+                    as_written: as_written && parameter.written_name == self.written_name.as_bytes(),
+                });
+            }
+            wins &= parameter.origin == Origin::DecodedTwice;
+        }
+        None
+    }
+
+    fn kept<'r>(&self, reading: &'r Reading<'_>, name: &str) -> Option<Cow<'r, [u8]>> {
+        let Wanted::Shape(shape, fold) = &self.wanted else { return None };
+        let values = reading.parameters.iter().rev().filter(|parameter| parameter.name == self.name);
+        let kept = |parameter: &Parameter<'_>| {
+            let segments = split_value(&parameter.value, *fold);
+            let (start, _) = shape.in_segments(&segments, *fold)?;
+            shape.kept(&segments, start, name).map(|segment| Cow::Owned(segment.into_owned()))
+        };
+        values.into_iter().find_map(kept)
+    }
+}
+
+impl Wanted {
+    /// Whether `value` is wanted, and then whether it is so as it stands.
+    fn is_met_by(&self, value: &[u8]) -> Option<bool> {
+        match self {
+            Self::Anything => (!value.is_empty()).then_some(true),
+            Self::Text(text) => text.is(value, Fold::Case),
+            Self::Word(text) => text.is_left_of(value).then(|| text.written == value),
+            Self::Shape(shape, fold) => {
+                shape.in_segments(&split_value(value, *fold), *fold).map(|(_, as_written)| as_written)
+            }
+        }
+    }
+}
+
+impl Shape {
+    /// Reads a path of the rule table.
+    pub(super) fn parse(text: &'static str) -> Self {
+        let mut shape = Self { anywhere: true, segments: Vec::new(), open: false };
+        for segment in text.split('/') {
+            match segment {
+                "**" => shape.open = true,
+                "*" => shape.segments.push(Segment::Any),
+                _ => shape.segments.push(match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                    Some(name) => Segment::Kept(name),
+                    None => Segment::Literal(Literal::parse(segment)),
+                }),
+            }
+        }
+        shape
+    }
+
+    /// Whether `segments` are so: the first one that counts, and whether nothing had to be folded.
+    fn in_segments(&self, segments: &[Cow<'_, [u8]>], fold: Fold) -> Option<(usize, bool)> {
+        let spare = segments.len().checked_sub(self.segments.len())?;
+        let starts = match (self.anywhere, self.open) {
+            (true, true) => 0..=spare,
+            (true, false) => spare..=spare,
+            (false, true) => 0..=0,
+            (false, false) if spare == 0 => 0..=0,
+            (false, false) => return None,
+        };
+        starts.into_iter().find_map(|start| Some((start, self.at(&segments[start..], fold)?)))
+    }
+
+    fn at(&self, segments: &[Cow<'_, [u8]>], fold: Fold) -> Option<bool> {
+        let mut as_written = true;
+        for (wanted, segment) in self.segments.iter().zip(segments) {
+            if let Segment::Literal(text) = wanted {
+                as_written &= text.is(segment, fold)?;
+            }
+        }
+        Some(as_written)
+    }
+
+    fn kept<'s>(&self, segments: &'s [Cow<'_, [u8]>], start: usize, name: &str) -> Option<Cow<'s, [u8]>> {
+        let is_kept = |segment: &Segment| matches!(segment, Segment::Kept(kept) if *kept == name);
+        if let Some(at) = self.segments.iter().position(is_kept) {
+            return segments.get(start + at).map(|segment| Cow::Borrowed(&**segment));
+        }
+        let tail = segments.get(start + self.segments.len()..).filter(|_| self.open)?;
+        let is_named = |segment: &[u8]| fold::decoded_path(segment).eq_ignore_ascii_case(name.as_bytes());
+        let pair = tail.chunks_exact(2).rfind(|pair| is_named(&pair[0]))?;
+        Some(Cow::Borrowed(&*pair[1]))
+    }
+
+    fn keeps_some(&self) -> bool {
+        self.open || self.segments.iter().any(|segment| matches!(segment, Segment::Kept(_)))
+    }
+
+    /// Letters and digits of all literals together.
+    pub(super) fn letters(&self) -> Vec<u8> {
+        self.literals().flat_map(|literal| literal.letters.iter().copied()).collect()
+    }
+
+    fn words(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        self.literals().map(Literal::lower)
+    }
+
+    fn literals(&self) -> impl Iterator<Item = &Literal> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Literal(text) => Some(text),
+            Segment::Any | Segment::Kept(_) => None,
+        })
+    }
+}
+
+impl Literal {
+    /// Exactly this text.
+    pub(super) fn new(text: &[u8]) -> Self {
+        Self { written: text.to_vec(), letters: fold::letters(text).collect(), begins: false }
+    }
+
+    fn parse(text: &str) -> Self {
+        let stem = text.strip_suffix('*');
+        Self { begins: stem.is_some(), ..Self::new(stem.unwrap_or(text).as_bytes()) }
+    }
+
+    /// Whether `text` is this, and then whether it is so as it stands.
+    fn is(&self, text: &[u8], fold: Fold) -> Option<bool> {
+        let same = match fold {
+            Fold::Letters => fold::letters(text).eq(self.letters.iter().copied()),
+            Fold::Case if self.begins => {
+                let stem = text.get(..self.written.len());
+                stem.is_some_and(|stem| stem.eq_ignore_ascii_case(&self.written))
+            }
+            Fold::Case if text.len() <= self.written.len() => text.eq_ignore_ascii_case(&self.written),
+            Fold::Case => {
+                let text = fold::trimmed(text);
+                // Java servers take `;…` off a segment.
+                let stem = memchr::memchr(b';', text).map_or(text, |at| &text[..at]);
+                text.eq_ignore_ascii_case(&self.written) || stem.eq_ignore_ascii_case(&self.written)
+            }
+        };
+        same.then(|| if self.begins { text.starts_with(&self.written) } else { text == self.written })
+    }
+
+    /// Whether deleting characters from `value` leaves this text: WordPress deletes all punctuation, and it takes tags
+    /// and left-over escapes out of a name; whatever it can turn into the wanted name contains that name's letters in
+    /// their order. PrestaShop takes what follows a `?` for further parameters.
+    fn is_left_of(&self, value: &[u8]) -> bool {
+        let is_all = |text: &[u8]| fold::letters(text).eq(self.letters.iter().copied());
+        let is_before = |end: usize| is_all(&value[..end]);
+        let has_more_to_delete = || memchr::memchr2(b'<', b'%', value).is_some();
+        is_all(value)
+            || memchr::memchr(b'?', value).is_some_and(is_before)
+            || (has_more_to_delete() && fold::deletes_to(value, &self.letters))
+    }
+
+    /// Its letters and digits, in lower case.
+    pub(super) fn letters(&self) -> &[u8] {
+        &self.letters
+    }
+
+    fn lower(&self) -> Vec<u8> {
+        self.written.to_ascii_lowercase()
+    }
+}
+
+fn split_value(value: &[u8], fold: Fold) -> Vec<Cow<'_, [u8]>> {
+    match fold {
+        Fold::Case => {
+            let segments = value.split(|byte| matches!(byte, b'/' | b'\\'));
+            segments.filter(|segment| !segment.is_empty()).map(Cow::Borrowed).collect()
+        }
+        Fold::Letters => {
+            let segments = value.split(|&byte| byte == b'/');
+            segments.filter(|segment| fold::letters(segment).next().is_some()).map(Cow::Borrowed).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::Vocabulary;
+    use super::*;
+
+    fn vocabulary(place: &Place) -> Vocabulary {
+        let mut vocabulary = Vocabulary::default();
+        place.names().for_each(|name| vocabulary.add(name));
+        vocabulary
+    }
+
+    fn hit(place: &'static str, target: &str) -> Option<Hit> {
+        let place = Place::parse(place);
+        place.hit(&Reading::of(target.as_bytes(), &vocabulary(&place)))
+    }
+
+    fn kept(place: &'static str, target: &str, name: &str) -> Option<String> {
+        let place = Place::parse(place);
+        let reading = Reading::of(target.as_bytes(), &vocabulary(&place));
+        let kept = place.kept(&reading, name)?;
+        Some(String::from_utf8_lossy(&kept).into_owned())
+    }
+
+    #[test]
+    fn a_prefix_ends_at_a_segment_boundary() {
+        assert!(hit("kco/push", "/de/shop/kco/push/").is_some());
+        assert!(hit("kco/push", "/dekco/push").is_none());
+        assert!(hit("kco/push", "/kco/push/more").is_none());
+    }
+
+    #[test]
+    fn an_open_end_is_read_as_names_and_values() {
+        assert_eq!(kept("api/push/**", "/x/api/push/a/b/ID/7", "id").as_deref(), Some("7"));
+        assert_eq!(kept("api/push/**", "/api/push", "id"), None);
+    }
+
+    #[test]
+    fn a_segment_of_a_value_can_be_kept() {
+        assert_eq!(kept("?r=v1/address/{id}", "/?r=/v1/address/A%2Db", "id").as_deref(), Some("A-b"));
+    }
+
+    #[test]
+    fn conditions_are_met_in_any_order_and_by_any_duplicate() {
+        let hit = hit("?a=x&b", "/?b=1&a=X&a=y").unwrap();
+        assert_eq!(hit, Hit { query_conditions: 2, effective: false, as_written: false });
+    }
+
+    #[test]
+    fn only_where_punctuation_is_deleted_it_may_be_missing() {
+        assert!(hit("?r~a_b/c/**", "/?r=/A.b//c/d").is_some());
+        assert!(hit("?r=a_b/c/**", "/?r=/A.b//c/d").is_none());
+        assert!(hit("?r~a_b", "/?r=a%253Cx%253E_b").is_some(), "tags are taken out");
+        assert!(hit("?r~a_b", "/?r=/a%5C?/b").is_some(), "and so are slashes");
+    }
+
+    #[test]
+    fn as_written_means_that_nothing_was_folded() {
+        assert!(hit("aB/c?d=E", "/x/aB/c/?d=E").unwrap().as_written);
+        for respelled in ["/ab/c?d=E", "/aB//c?d=E", "/aB/%63?d=E", "/aB/c?d=e", "/aB/c?%64=E", "/x/../aB/c?d=E"] {
+            assert!(!hit("aB/c?d=E", respelled).unwrap().as_written, "{respelled}");
+        }
+    }
+
+    #[test]
+    fn what_a_java_server_cuts_off_a_segment_does_not_count() {
+        assert!(hit("pay/back", "/pay;x=1/back;jsessionid=2").is_some());
+    }
+}

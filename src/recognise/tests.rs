@@ -1,0 +1,241 @@
+//! Recognition as a whole: every row of every platform, every spelling, and what must not be taken for a callback.
+
+mod rows;
+mod spellings;
+
+use std::time::Duration;
+
+use rows::ROWS;
+
+use super::*;
+use crate::event::{Family, Redelivery};
+
+/// A recogniser with these presets and nothing else.
+fn with(presets: &[&str]) -> Recogniser {
+    let presets = presets.iter().map(|&name| name.to_owned()).collect();
+    Recogniser::new(&Settings { presets, ..Settings::default() }).unwrap()
+}
+
+fn everything() -> Recogniser {
+    let mut names: Vec<&str> = ROWS.iter().map(|row| row.preset).collect();
+    names.dedup();
+    with(&names)
+}
+
+#[test]
+fn every_row_of_every_platform_is_recognised() {
+    for row in ROWS {
+        let found = with(&[row.preset]).recognise(&row.target()).unwrap_or_else(|| panic!("{}: missed", row.number));
+        let is_signed = matches!(found.route.proof, Proof::Signature(Mode::Enforce));
+        assert!(is_signed || found.route.proof == Proof::Token(Mode::Enforce), "{}", row.number);
+        assert_eq!(
+            (found.route.kind, found.route.family, found.url.subject.as_deref(), found.url.routing.as_str(), is_signed),
+            (row.kind, row.family, row.subject, row.routing, row.kind == Kind::Webhook),
+            "{}",
+            row.number
+        );
+        assert!(!found.respelled, "{} as the shop writes it", row.number);
+        assert!(found.route.name.starts_with(row.preset), "{}", row.number);
+    }
+}
+
+#[test]
+fn every_rule_has_a_row() {
+    for preset in ROWS.iter().map(|row| row.preset) {
+        let recogniser = with(&[preset]);
+        for route in recogniser.routes() {
+            let reached = |row: &&rows::Row| {
+                row.preset == preset && recogniser.recognise(&row.target()).is_some_and(|found| found.route == route)
+            };
+            assert!(ROWS.iter().any(|row| reached(&row)), "{}", route.name);
+        }
+    }
+}
+
+#[test]
+fn names_of_routes_differ_within_a_preset() {
+    for preset in ROWS.iter().map(|row| row.preset) {
+        let mut names: Vec<String> = with(&[preset]).routes().iter().map(|route| route.name.clone()).collect();
+        names.sort();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "{preset}");
+    }
+}
+
+#[test]
+fn an_unknown_preset_is_an_error() {
+    let settings = Settings { presets: vec!["woo".into()], ..Settings::default() };
+    assert_eq!(Recogniser::new(&settings).unwrap_err(), UnknownPreset("woo".into()));
+    let change = Override { preset: Some("oxyd".into()), kind: None, mode: None, policy: PolicyPatch::default() };
+    let settings = Settings { overrides: vec![change], ..Settings::default() };
+    assert_eq!(Recogniser::new(&settings).unwrap_err(), UnknownPreset("oxyd".into()));
+}
+
+#[test]
+fn pages_for_the_shopper_are_no_callbacks() {
+    let recogniser = everything();
+    for target in [
+        "/",
+        "/*",
+        "",
+        "/?kco_confirm=yes&kco_order_id=17",
+        "/checkout/order-received/17/?key=wc_order_1&kco_confirm=yes",
+        "/checkout/",
+        "/checkout/klarna/confirmation/id/17",
+        "/checkout/klarna/validateFailed/?id=1&message=x",
+        "/checkout/klarna/authorizationTokenUpdate",
+        "/klarna/authorization-completed",
+        "/?wc-ajax=kco_wc_iframe_shipping_address_change",
+        "/?wc-ajax=kp_wc_place_order",
+        "/wc-ajax/kco_wc_change_cart",
+        "/wp-json/wc/store/v1/checkout",
+        "/wp-json/kco/v1/order/validate",
+        "/wc-api/wc_gateway_paypal",
+        "/?wc-api=WC_Gateway_Stripe",
+        "/wc-api/kp_wc_authorization/more",
+        "/notes-about-wc-api/kp_wc_authorization",
+        "/blog/kp_wc_authorization",
+        "/search?q=wc-api%2Fkp_wc_authorization",
+        "/?cl=basket&klarnaInvalid=1",
+        "/index.php?route=extension/payment/klarna_checkout/main",
+        "/module/klarnapayment/payment",
+        "/?address_update=yes",
+        "/klarna",
+        "/klarnacheckout/cart/1",
+        "/kco/api",
+        "/payment/notify/paypal?order=1",
+    ] {
+        let presets = [
+            "woocommerce",
+            "magento2",
+            "magento1",
+            "oxid",
+            "prestashop",
+            "shopware6",
+            "opencart",
+            "sylius",
+            "drupal",
+            "contao",
+            "solidus",
+            "optimizely",
+            "umbraco",
+            "sap_commerce",
+            "salesforce",
+            "saleor",
+            "medusa",
+        ];
+        assert_eq!(with(&presets).recognise(target), None, "{target}");
+    }
+    assert!(recogniser.recognise("/payment/notify/anything").is_some(), "only where Payum's preset is on");
+}
+
+#[test]
+fn pushes_that_can_cancel_orders_are_never_redelivered() {
+    for (preset, target) in [
+        ("oxid", "/?cl=KlarnaAcknowledge&klarna_order_id=1"),
+        ("oxid", "/?cl=KustomAcknowledge&kustom_order_id=1"),
+        ("magento2", "/kco/api/push/id/1"),
+        ("magento1", "/kco/api/push/id/1"),
+        ("magento1", "/klarna/notification/push/id/1"),
+    ] {
+        let found = with(&[preset]).recognise(target).unwrap();
+        assert_eq!(found.route.policy.redelivery, Redelivery::Never, "{preset} {target}");
+    }
+    let push = with(&["woocommerce"]).recognise("/wc-api/KCO_WC_Push/").unwrap();
+    assert_eq!(push.route.policy, Kind::Push.defaults());
+}
+
+#[test]
+fn failures_in_disguise_are_known() {
+    let texts = |preset: &str, target: &str| with(&[preset]).recognise(target).unwrap().route.failure_texts.clone();
+    assert_eq!(texts("sap_commerce", "/se/klarna/payment/auth-callback"), ["failure"]);
+    assert_eq!(texts("prestashop", "/module/klarnaofficial/pushkco?klarna_order_id=1"), ["missing parameters"]);
+    assert!(texts("woocommerce", "/wc-api/kco_wc_push").is_empty());
+}
+
+#[test]
+fn a_later_override_wins_and_touches_only_what_it_names() {
+    let change = |preset: Option<&str>, kind, mode, budget_ms: Option<u64>| Override {
+        preset: preset.map(str::to_owned),
+        kind,
+        mode,
+        policy: PolicyPatch { budget: budget_ms.map(Duration::from_millis), ..PolicyPatch::default() },
+    };
+    let settings = Settings {
+        presets: vec!["woocommerce".into(), "oxid".into()],
+        routes: vec![],
+        overrides: vec![
+            change(None, None, Some(Mode::Observe), None),
+            change(Some("oxid"), Some(Kind::Push), Some(Mode::Off), Some(7)),
+        ],
+    };
+    let recogniser = Recogniser::new(&settings).unwrap();
+    let route = |target: &str| recogniser.recognise(target).unwrap().route;
+
+    let oxid_push = route("/?cl=KlarnaAcknowledge");
+    assert_eq!((oxid_push.proof, oxid_push.policy.budget), (Proof::Token(Mode::Off), Duration::from_millis(7)));
+    assert_eq!(oxid_push.policy.redelivery, Redelivery::Never, "what the preset says stays");
+    let validation = route("/?cl=KlarnaValidate");
+    assert_eq!((validation.proof, validation.policy), (Proof::Token(Mode::Observe), Kind::Validation.defaults()));
+    assert_eq!(route("/wp-json/klarna/v1/kec/notifications").proof, Proof::Signature(Mode::Observe));
+}
+
+fn own(path: &str, query: &[(&str, &str)], subject_parameter: Option<&str>) -> OwnRoute {
+    OwnRoute {
+        path: path.into(),
+        query: query.iter().map(|&(name, value)| (name.into(), value.into())).collect(),
+        subject_parameter: subject_parameter.map(str::to_owned),
+        route: Route {
+            name: path.into(),
+            kind: Kind::Upsell,
+            family: Family::Checkout,
+            proof: Proof::Token(Mode::Enforce),
+            policy: Kind::Upsell.defaults(),
+            failure_texts: vec![],
+        },
+    }
+}
+
+fn with_own(routes: Vec<OwnRoute>, presets: &[&str]) -> Recogniser {
+    let presets = presets.iter().map(|&name| name.to_owned()).collect();
+    Recogniser::new(&Settings { presets, routes, overrides: vec![] }).unwrap()
+}
+
+#[test]
+fn a_route_of_the_config_is_matched_as_it_says() {
+    let recogniser = with_own(
+        vec![
+            own("/hooks/Upsell/*", &[], None),
+            own("**/caf\u{e9}/ask", &[("do", "Up.sell")], Some("order")),
+            own("/", &[("hook", "x")], None),
+        ],
+        &[],
+    );
+    let subject = |target: &str| recogniser.recognise(target).map(|found| found.url.subject);
+    assert_eq!(subject("/hooks/upsell/A%2D1/"), Some(Some("A-1".into())));
+    assert_eq!(subject("/hooks/upsell"), None);
+    assert_eq!(subject("/de/hooks/upsell/1"), None, "no prefix was asked for");
+    assert_eq!(subject("/x/y/caf%C3%A9/ASK?order=7&do=up%2Esell"), Some(Some("7".into())));
+    assert_eq!(subject("/caf%C3%A9/ask?do=upsell"), None, "punctuation counts here");
+    assert_eq!(subject("/?hook=x"), Some(None));
+    assert_eq!(subject("/a?hook=x"), None);
+}
+
+#[test]
+fn own_routes_come_first_unless_the_query_asks_for_more() {
+    let recogniser = with_own(vec![own("/wc-api/KCO_WC_Push", &[], None), own("/pay", &[], None)], &["woocommerce"]);
+    let name = |target: &str| recogniser.recognise(target).unwrap().route.name.clone();
+    assert_eq!(name("/wc-api/KCO_WC_Push/"), "/wc-api/KCO_WC_Push");
+    assert_eq!(name("/pay"), "/pay");
+    assert_eq!(
+        name("/pay?wc-api=kp_wc_authorization"),
+        "woocommerce authorization KP_WC_AUTHORIZATION",
+        "WordPress obeys the parameter, so that another rule must not stand in for it"
+    );
+}
+
+#[test]
+fn nothing_is_recognised_where_nothing_is_configured() {
+    assert_eq!(Recogniser::default().recognise("/wc-api/KP_WC_AUTHORIZATION"), None);
+}

@@ -1,0 +1,202 @@
+//! One connection: from accept to close.
+
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::activity::{Activity, Look, Patience};
+use super::connection_limit::Place;
+use super::conversation::Conversation;
+use super::drain::{Drain, Stage};
+use super::framing::HeadLimits;
+use super::guarded_io::GuardedIo;
+use super::proxy_protocol::{self, Origin};
+use super::service::Service;
+use super::tls::HTTP2;
+use super::wire::Wire;
+use super::{Front, Handler};
+use crate::metrics::Event;
+
+/// What every connection of one listener meets.
+#[derive(Clone, Debug)]
+pub(super) struct Doorway<H> {
+    pub(super) front: Arc<Front>,
+    pub(super) handler: H,
+    pub(super) drain: Drain,
+    pub(super) speaks_tls: bool,
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    pub(super) socket: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) place: Place,
+    pub(super) accepted: Instant,
+}
+
+/// A connection whose client is known, ready to speak HTTP.
+struct Guest<S> {
+    stream: S,
+    conversation: Conversation,
+    client: IpAddr,
+    peer: SocketAddr,
+}
+
+impl<H: Handler> Doorway<H> {
+    /// Takes one connection to its end.
+    pub(super) async fn receive(self, visitor: Visitor) {
+        let deadline = visitor.accepted + self.front.settings.handshake_within;
+        let Some(guest) = self.identify(visitor, deadline).await else { return };
+        if !self.speaks_tls {
+            return self.speak_http1(guest).await;
+        }
+        let Some(guest) = self.shake_hands(guest, deadline).await else { return };
+        if guest.stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+            self.speak_http2(guest).await;
+        } else {
+            self.speak_http1(guest).await;
+        }
+    }
+
+    /// Finds out who the client is, and whether it has too many connections.
+    async fn identify(&self, visitor: Visitor, deadline: Instant) -> Option<Guest<Wire<TcpStream>>> {
+        let Visitor { mut socket, peer, place, accepted } = visitor;
+        let settings = &self.front.settings;
+        let mut client = peer.ip().to_canonical();
+        let refused = |why, client| self.front.telemetry.emit(Event::ConnectionRefused { why, client });
+        if settings.proxy_protocol_from.iter().any(|network| network.contains(client)) {
+            match timeout_at(deadline, proxy_protocol::read(&mut socket)).await {
+                Ok(Ok(Origin::Client(address))) => client = address.ip(),
+                Ok(Ok(Origin::Itself)) => {}
+                Ok(Err(_)) | Err(_) => {
+                    refused("bad_proxy_header", client);
+                    return None;
+                }
+            }
+        }
+        let place = place.belongs_to(client).inspect_err(|full| refused(full.name(), client)).ok()?;
+        let conversation = Conversation::new(self.front.clock.clone(), accepted, settings.h2_resets_max);
+        let stream = Wire::new(socket, conversation.clone(), (place, self.drain.token()));
+        Some(Guest { stream, conversation, client, peer })
+    }
+
+    async fn shake_hands(
+        &self,
+        guest: Guest<Wire<TcpStream>>,
+        deadline: Instant,
+    ) -> Option<Guest<TlsStream<Wire<TcpStream>>>> {
+        let Guest { stream, conversation, client, peer } = guest;
+        let began = self.front.clock.instant();
+        let outcome = timeout_at(deadline, TlsAcceptor::from(Arc::clone(&self.front.tls)).accept(stream)).await;
+        let result = match &outcome {
+            Ok(Ok(_)) => "ok",
+            Ok(Err(_)) => "failed",
+            Err(_) => "timeout",
+        };
+        self.front.telemetry.emit(Event::Handshake { result, took: self.front.clock.instant() - began });
+        Some(Guest { stream: outcome.ok()?.ok()?, conversation, client, peer })
+    }
+
+    async fn speak_http1<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, guest: Guest<S>) {
+        let settings = &self.front.settings;
+        let limits = HeadLimits { bytes_max: settings.head_bytes_max, lines_max: settings.headers_max };
+        let (stream, service, attendant) = self.split(guest);
+        attendant.conversation.begin(false);
+        let io = TokioIo::new(GuardedIo::framed(stream, attendant.conversation.clone(), limits));
+        let service = service_fn(move |request| Arc::clone(&service).answer(request));
+        let talk = attendant.front.http1.serve_connection(io, service).with_upgrades();
+        attendant.attend(pin!(talk), http1::UpgradeableConnection::graceful_shutdown).await;
+    }
+
+    async fn speak_http2<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, guest: Guest<S>) {
+        let (stream, service, attendant) = self.split(guest);
+        attendant.conversation.begin(true);
+        let io = TokioIo::new(GuardedIo::http2(stream, attendant.conversation.clone()));
+        let service = service_fn(move |request| Arc::clone(&service).answer(request));
+        let talk = attendant.front.http2.serve_connection(io, service);
+        attendant.attend(pin!(talk), http2::Connection::graceful_shutdown).await;
+    }
+
+    fn split<S>(self, guest: Guest<S>) -> (S, Arc<Service<H>>, Attendant) {
+        let Guest { stream, conversation, client, peer } = guest;
+        let front = Arc::clone(&self.front);
+        let attendant = Attendant { front, conversation: conversation.clone(), drain: self.drain };
+        let service = Service { front: self.front, handler: self.handler, conversation, client, peer };
+        (stream, Arc::new(service), attendant)
+    }
+}
+
+/// Drives a connection and looks at the clock.
+struct Attendant {
+    front: Arc<Front>,
+    conversation: Conversation,
+    drain: Drain,
+}
+
+impl Attendant {
+    /// Drives it to its end. Returning closes it, whatever state it is in.
+    async fn attend<T: Future>(&self, mut talk: Pin<&mut T>, wind_down: impl Fn(Pin<&mut T>)) {
+        let patience = self.patience();
+        let mut timer = pin!(sleep_until(self.conversation.now()));
+        let (mut stages, mut last_stage) = (self.drain.watch(), self.drain.watch());
+        let mut draining = pin!(stages.reached(Stage::Draining));
+        let mut ended = pin!(last_stage.reached(Stage::Ended));
+        let mut is_closing = false;
+        loop {
+            let wants_close = tokio::select! {
+                biased;
+                () = self.flooded() => return,
+                _ = talk.as_mut() => return,
+                () = ended.as_mut() => return,
+                () = draining.as_mut(), if !is_closing => true,
+                () = timer.as_mut() => {
+                    let look = self.conversation.look(&patience);
+                    let again = match look {
+                        Look::Stuck => return,
+                        Look::Fine { again } => again,
+                        Look::SlowHead | Look::Idle => self.conversation.now() + patience.shortest(),
+                    };
+                    timer.as_mut().reset(again);
+                    if look == Look::SlowHead {
+                        self.conversation.give_up_head();
+                    }
+                    look == Look::Idle
+                }
+            };
+            if wants_close && !is_closing {
+                is_closing = true;
+                wind_down(talk.as_mut());
+                self.conversation.note(Activity::closing);
+            }
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        let settings = &self.front.settings;
+        Patience {
+            head_within: settings.head_within,
+            idle_for_at_most: settings.idle_for_at_most,
+            write_stall_at_most: settings.write_stall_at_most,
+        }
+    }
+
+    /// Ends when the caller takes back too many requests. Every one of them wakes the connection, and so asks again.
+    async fn flooded(&self) {
+        poll_fn(|_| if self.conversation.resets_too_much() { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,182 @@
+//! The threads that serve: one runtime per core with a listening socket each, or one runtime for all.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use thiserror::Error;
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+
+use super::redirect::IsCallback;
+use super::{BoundSocket, Drain, Front, Handler, Settings, Stage, Workers, redirect, serve};
+
+/// The sockets of all listeners, one set for each worker.
+#[derive(Debug)]
+pub struct Listeners {
+    sets: Vec<SocketSet>,
+    tls: Vec<SocketAddr>,
+    plain: Vec<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct SocketSet {
+    tls: Vec<BoundSocket>,
+    plain: Vec<BoundSocket>,
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address}")]
+pub struct CannotListen {
+    /// Where.
+    pub address: SocketAddr,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A worker that ended before its time.
+#[derive(Debug, Error)]
+pub enum WorkerFault {
+    /// The operating system gave no thread, no runtime or no socket.
+    #[error("worker {worker} cannot start")]
+    Start {
+        /// Counted from 0.
+        worker: usize,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It panicked.
+    #[error("worker {worker} panicked")]
+    Panicked {
+        /// Counted from 0.
+        worker: usize,
+    },
+}
+
+impl Listeners {
+    /// Binds every address of the settings, once for each worker. Port 0 becomes the same free port for all of them.
+    pub fn bind(settings: &Settings) -> Result<Self, CannotListen> {
+        let (mut tls, mut plain) = (settings.listen.clone(), settings.redirect_from.clone());
+        let sets = match settings.workers {
+            Workers::Shared(_) => 1,
+            Workers::PerCore(workers) => workers.max(1),
+        };
+        let share = matches!(settings.workers, Workers::PerCore(_));
+        if share {
+            for address in tls.iter().chain(&plain).copied() {
+                BoundSocket::fails_if_taken(address).map_err(|source| CannotListen { address, source })?;
+            }
+        }
+        let mut bind = || Ok(SocketSet { tls: bind_all(&mut tls, share)?, plain: bind_all(&mut plain, share)? });
+        let sets = (0..sets).map(|_| bind()).collect::<Result<_, _>>()?;
+        Ok(Self { sets, tls, plain })
+    }
+
+    /// Where TLS is accepted.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls
+    }
+
+    /// Where plain HTTP is accepted.
+    pub fn plain_addresses(&self) -> &[SocketAddr] {
+        &self.plain
+    }
+
+    /// Serves on all of them until everything is drained. `make_handler` is called once per worker, on its runtime.
+    ///
+    /// With [`Workers::Shared`] the work runs on the runtime that this is called on. A worker that fails begins the
+    /// draining of the others, and its fault is returned.
+    pub async fn serve<H: Handler>(
+        self,
+        front: Arc<Front>,
+        make_handler: impl Fn() -> H + Clone + Send + 'static,
+        is_callback: IsCallback,
+        drain: Drain,
+    ) -> Result<(), WorkerFault> {
+        let worker = Worker { front, make_handler, is_callback, drain };
+        if let Workers::Shared(_) = worker.front.settings.workers {
+            for set in self.sets {
+                worker.clone().run(set).await.map_err(|source| WorkerFault::Start { worker: 0, source })?;
+            }
+            return Ok(());
+        }
+        let mut threads = JoinSet::new();
+        for (number, set) in self.sets.into_iter().enumerate() {
+            let thread = worker.clone().spawn(number, set);
+            threads.spawn_blocking(move || join(number, thread));
+        }
+        let mut outcome = Ok(());
+        while let Some(ended) = threads.join_next().await {
+            let ended = ended.unwrap_or(Err(WorkerFault::Panicked { worker: 0 }));
+            if outcome.is_ok() && ended.is_err() {
+                worker.drain.begin();
+                outcome = ended;
+            }
+        }
+        outcome
+    }
+}
+
+/// What one worker needs.
+#[derive(Clone)]
+struct Worker<M> {
+    front: Arc<Front>,
+    make_handler: M,
+    is_callback: IsCallback,
+    drain: Drain,
+}
+
+impl<H: Handler, M: Fn() -> H + Clone + Send + 'static> Worker<M> {
+    fn spawn(self, number: usize, set: SocketSet) -> io::Result<JoinHandle<io::Result<()>>> {
+        std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(self.run(set))
+        })
+    }
+
+    /// Returns when all is drained, or the time for that is over.
+    async fn run(self, set: SocketSet) -> io::Result<()> {
+        let handler = (self.make_handler)();
+        let mut accepting = JoinSet::new();
+        for socket in set.tls {
+            let listener = socket.into_listener()?;
+            accepting.spawn(serve(listener, Arc::clone(&self.front), handler.clone(), self.drain.clone()));
+        }
+        for socket in set.plain {
+            let (listener, is_callback) = (socket.into_listener()?, Arc::clone(&self.is_callback));
+            accepting.spawn(redirect::serve(listener, Arc::clone(&self.front), is_callback, self.drain.clone()));
+        }
+        accepting.join_all().await;
+        let mut stages = self.drain.watch();
+        tokio::select! {
+            // Of all workers, since a connection may wait for work that runs on another one.
+            () = self.drain.finished() => {}
+            () = stages.reached(Stage::Ended) => {}
+        }
+        Ok(())
+    }
+}
+
+fn join(worker: usize, thread: io::Result<JoinHandle<io::Result<()>>>) -> Result<(), WorkerFault> {
+    let ended = thread.map_err(|source| WorkerFault::Start { worker, source })?.join();
+    match ended {
+        Ok(served) => served.map_err(|source| WorkerFault::Start { worker, source }),
+        Err(_) => Err(WorkerFault::Panicked { worker }),
+    }
+}
+
+/// Binds all addresses and puts the real ports in.
+fn bind_all(addresses: &mut [SocketAddr], share: bool) -> Result<Vec<BoundSocket>, CannotListen> {
+    let mut sockets = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let bound = BoundSocket::bind(*address, share).and_then(|socket| Ok((socket.address()?, socket)));
+        let (real, socket) = bound.map_err(|source| CannotListen { address: *address, source })?;
+        *address = real;
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}

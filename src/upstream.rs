@@ -1,0 +1,328 @@
+//! The only client that reaches the shop: HTTP/1.1 over TCP, TLS or a unix socket.
+//!
+//! The pool is our own, because two things must be certain that a ready-made client leaves open: whether a byte of
+//! a request left this machine (a callback may be delivered again exactly when none did), and that no request is
+//! ever sent twice behind our back.
+
+pub mod answer;
+mod connect;
+mod fault;
+pub mod headers;
+mod pool;
+mod reply_body;
+mod request_body;
+pub mod sender;
+mod stall;
+mod tls;
+mod watch;
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::ext::ReasonPhrase;
+use hyper_util::rt::TokioIo;
+use tokio::time::{sleep, timeout};
+
+pub use self::fault::{Reached, SendCause, SendError};
+pub use self::reply_body::{ReplyFault, ShopStream};
+pub use self::request_body::{BodyGuard, RequestFault, RequestStream, ShopBody, StreamLimits};
+pub use self::tls::TlsFault;
+
+use self::connect::Connector;
+use self::pool::{Connection, Pool};
+use self::reply_body::Lease;
+use self::watch::{Watch, Watched};
+use crate::clock::Clock;
+use crate::metrics::{Event, ShopClass, Telemetry};
+
+/// Where the shop is and how it is reached.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The shop.
+    pub address: Address,
+    /// TLS to the shop, for `https://`.
+    pub tls: TlsSettings,
+    /// A connection must stand within this time; after it the shop was certainly not reached.
+    pub connect_within: Duration,
+    /// Connections kept open for traffic, per worker.
+    pub idle_connections_max: usize,
+    /// An idle connection is closed after this time; below the shop's own idle time (Apache: 5 s).
+    pub idle_for_at_most: Duration,
+    /// The reply's head of ordinary traffic must come within this time.
+    pub reply_within: Duration,
+    /// A reply's body may pause for this long.
+    pub body_idle_at_most: Duration,
+    /// Largest reply head in bytes.
+    pub head_bytes_max: usize,
+}
+
+/// The shop's address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// `http://host:port`
+    Http {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `https://host:port`
+    Https {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `unix:/path/to/socket`
+    Unix(PathBuf),
+}
+
+/// How the shop's certificate is checked.
+#[derive(Clone, Debug, Default)]
+pub struct TlsSettings {
+    /// PEM file with the authority to trust; the public ones when absent.
+    pub ca_file: Option<PathBuf>,
+    /// The name to expect in the certificate; the address's host when absent.
+    pub name: Option<String>,
+}
+
+/// The way to the shop, with one worker's idle connections. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    route: Arc<Route>,
+    pool: Arc<Pool>,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+struct Route {
+    connector: Connector,
+    http: http1::Builder,
+    body_idle_at_most: Duration,
+    idle_connections_max: usize,
+    idle_for_at_most: Duration,
+    clock: Clock,
+    telemetry: Telemetry,
+}
+
+/// How one request is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// On which connection.
+    pub connection: ConnectionChoice,
+    /// The reply's head must come within this time once the request's body is through; no limit when absent.
+    pub reply_within: Option<Duration>,
+    /// Callback or traffic, for the metrics.
+    pub class: ShopClass,
+}
+
+/// On which connection a request goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConnectionChoice {
+    /// A new one. An idle connection can die between our write and the shop's read, and then nobody can tell
+    /// whether the shop saw the request; callbacks do not take that risk. It is pooled afterwards.
+    Fresh,
+    /// An idle one if there is one, else a new one.
+    Pooled,
+}
+
+/// The shop's reply: its status, its own reason phrase (as [`ReasonPhrase`] among the extensions, where it is not
+/// the usual one), all its headers, and its body as it comes.
+pub type ShopReply = Response<ShopStream>;
+
+/// How one exchange on one connection failed.
+enum ExchangeFault {
+    /// The request came back untouched; it may be sent again.
+    Unsent(Box<Request<ShopBody>>),
+    Failed(SendError),
+}
+
+impl Upstream {
+    /// The way to the shop. Reads the authority's file, if one is set, but does not connect.
+    ///
+    /// # Errors
+    /// If that file or the name to expect cannot be used.
+    pub fn new(settings: &Settings, clock: Clock, telemetry: Telemetry) -> Result<Self, TlsFault> {
+        let mut http = http1::Builder::new();
+        http.max_header_size(settings.head_bytes_max);
+        let route = Arc::new(Route {
+            connector: Connector::new(settings, clock.clone())?,
+            http,
+            body_idle_at_most: settings.body_idle_at_most,
+            idle_connections_max: settings.idle_connections_max,
+            idle_for_at_most: settings.idle_for_at_most,
+            clock,
+            telemetry,
+        });
+        Ok(Self { pool: route.new_pool(), route })
+    }
+
+    /// The same way with idle connections of its own, for another worker: a connection is driven by the thread
+    /// that opened it.
+    #[must_use]
+    pub fn for_another_worker(&self) -> Self {
+        Self { route: Arc::clone(&self.route), pool: self.route.new_pool() }
+    }
+
+    /// Sends a request and waits for the reply's head. Call it inside a runtime; dropping the future closes the
+    /// connection.
+    ///
+    /// The request's target must be path and query alone; its headers go out as they are, save for those that frame
+    /// the body. A request is sent a second time only if no byte of it left the first time.
+    ///
+    /// # Errors
+    /// [`SendError`] says whether the shop can have seen the request.
+    pub async fn send(&self, mut request: Request<ShopBody>, how: How) -> Result<ShopReply, SendError> {
+        frame(&mut request);
+        if how.connection == ConnectionChoice::Pooled
+            && let Some(connection) = self.pool.take()
+        {
+            match self.exchange(connection, request, how).await {
+                Ok(reply) => return Ok(reply),
+                Err(ExchangeFault::Failed(error)) => return Err(error),
+                Err(ExchangeFault::Unsent(back)) => request = *back,
+            }
+        }
+        // Boxed because a TLS handshake is large and most requests never get here.
+        let connection = Box::pin(self.open()).await?;
+        self.exchange(connection, request, how).await.map_err(|fault| match fault {
+            ExchangeFault::Failed(error) => error,
+            ExchangeFault::Unsent(_) => SendError::unreached(SendCause::ClosedUnsent),
+        })
+    }
+
+    async fn open(&self) -> Result<Connection, SendError> {
+        let stream = self.route.connector.connect().await?;
+        let watch = Arc::new(Watch::default());
+        let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch)));
+        let (sender, driver) = self.route.http.handshake(io).await.map_err(|error| {
+            // Only hyper's own set-up; nothing is written yet.
+            SendError::unreached(SendCause::ConnectFailed).because(error)
+        })?;
+        // Its errors reach the request that they concern; an idle connection may end as it likes.
+        tokio::spawn(driver.with_upgrades());
+        Ok(Connection { sender, watch })
+    }
+
+    async fn exchange(
+        &self,
+        mut connection: Connection,
+        request: Request<ShopBody>,
+        how: How,
+    ) -> Result<ShopReply, ExchangeFault> {
+        let route = &self.route;
+        let frames = request.body().frames();
+        connection.watch.next_request();
+        let started = route.clock.instant();
+        let sending = connection.sender.try_send_request(request);
+        let outcome = match how.reply_within {
+            None => sending.await,
+            Some(within) => match in_time(sending, within, frames.as_deref()).await {
+                Some(outcome) => outcome,
+                // Even if nothing was written yet: the connection may still be writing while we look.
+                None => return Err(ExchangeFault::Failed(SendError::unknown(SendCause::ReplyTimeout))),
+            },
+        };
+        match outcome {
+            Ok(reply) => {
+                let took = route.clock.instant().saturating_duration_since(started);
+                route.telemetry.emit(Event::ShopReplied { class: how.class, took });
+                Ok(self.reply(reply, connection))
+            }
+            Err(mut fault) => Err(match fault.take_message() {
+                Some(request) => ExchangeFault::Unsent(Box::new(request)),
+                None => {
+                    let touched = connection.watch.touched();
+                    ExchangeFault::Failed(SendError::exchanging(fault.into_error(), touched))
+                }
+            }),
+        }
+    }
+
+    fn reply(&self, mut reply: Response<Incoming>, connection: Connection) -> ShopReply {
+        // The parser leaves an empty phrase where it met one that it does not keep.
+        if reply.extensions().get::<ReasonPhrase>().is_some_and(|phrase| phrase.as_bytes().is_empty())
+            && let Some(phrase) = connection.watch.take_phrase()
+        {
+            reply.extensions_mut().insert(phrase);
+        }
+        let lease = reusable(&reply).then(|| Lease { connection, pool: Arc::clone(&self.pool) });
+        reply.map(|body| ShopStream::new(body, self.route.body_idle_at_most, lease))
+    }
+}
+
+impl Route {
+    fn new_pool(&self) -> Arc<Pool> {
+        Arc::new(Pool::new(self.idle_connections_max, self.idle_for_at_most, self.clock.clone()))
+    }
+}
+
+/// Has informational replies of the shop (103 Early Hints and the like) told to `tell` while the request waits.
+///
+/// A `100 Continue` is not told: we never ask the shop for one, and the caller's own `Expect` is answered where its
+/// body is read.
+pub fn on_informational<F>(request: &mut Request<ShopBody>, tell: F)
+where
+    F: Fn(StatusCode, &HeaderMap) + Send + Sync + 'static,
+{
+    hyper::ext::on_informational(request, move |reply| {
+        if reply.status() != StatusCode::CONTINUE {
+            tell(reply.status(), reply.headers());
+        }
+    });
+}
+
+/// Says how long the body is. hyper would believe a length that came with the headers rather than the body itself,
+/// and drops the body of a GET that does not say how it is framed.
+fn frame(request: &mut Request<ShopBody>) {
+    *request.version_mut() = Version::HTTP_11;
+    let length = request.body().size_hint().exact();
+    let none_needed = !matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let headers = request.headers_mut();
+    match length {
+        // Some servers and firewall rules refuse a POST without a length, so it gets one even without a body.
+        Some(0) if none_needed && !headers.contains_key(CONTENT_LENGTH) => {}
+        Some(length) => drop(headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
+        None => drop(headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+    }
+}
+
+/// A connection whose shop spoke HTTP/1.0 is not used again: hyper would speak 1.0 on it from then on, and a body
+/// of unknown length would be dropped. One that is about to close (`Connection: close`) never becomes ready again,
+/// so the pool does not hand it out.
+fn reusable(reply: &Response<Incoming>) -> bool {
+    reply.version() == Version::HTTP_11 && reply.status() != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// Waits for a reply's head. While parts of the request's body still go out, the time starts anew: a long upload
+/// is not a slow shop.
+async fn in_time<F: Future>(sending: F, within: Duration, frames: Option<&AtomicUsize>) -> Option<F::Output> {
+    let Some(frames) = frames else {
+        return timeout(within, sending).await.ok();
+    };
+    let mut sending = pin!(sending);
+    let mut limit = pin!(sleep(within));
+    let mut seen = 0;
+    loop {
+        tokio::select! {
+            biased;
+            outcome = &mut sending => return Some(outcome),
+            () = &mut limit => {
+                let now = frames.load(Ordering::Relaxed);
+                if now == seen {
+                    return None;
+                }
+                seen = now;
+                limit.set(sleep(within));
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Idle connections to the shop, the one used last on top.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+
+use super::request_body::ShopBody;
+use super::watch::Watch;
+use crate::clock::Clock;
+
+/// A connection to the shop on which a request can be sent.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<ShopBody>,
+    pub(super) watch: Arc<Watch>,
+}
+
+/// Idle connections of one worker.
+#[derive(Debug)]
+pub(super) struct Pool {
+    state: Mutex<State>,
+    connections_max: usize,
+    idle_for_at_most: Duration,
+    clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Oldest first.
+    idle: Vec<Idle>,
+    /// A task is under way that closes what grows too old.
+    reaping: bool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(connections_max: usize, idle_for_at_most: Duration, clock: Clock) -> Self {
+        Self { state: Mutex::default(), connections_max, idle_for_at_most, clock }
+    }
+
+    /// The connection that was used last, if one is alive, young enough and ready.
+    ///
+    /// One that is still busy (the shop replied before it had the whole request) stays where it is.
+    pub(super) fn take(&self) -> Option<Connection> {
+        let mut state = self.lock();
+        if state.idle.is_empty() {
+            return None;
+        }
+        let now = self.clock.instant();
+        let mut index = state.idle.len();
+        while let Some(below) = index.checked_sub(1) {
+            index = below;
+            let Some(idle) = state.idle.get(index) else { break };
+            if now.saturating_duration_since(idle.since) >= self.idle_for_at_most {
+                // Everything below is older still.
+                state.idle.drain(..=index);
+                break;
+            }
+            if idle.connection.sender.is_closed() {
+                state.idle.remove(index);
+            } else if idle.connection.sender.is_ready() {
+                return Some(state.idle.remove(index).connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for later. Call it inside a runtime.
+    pub(super) fn put(self: &Arc<Self>, connection: Connection) {
+        if connection.sender.is_closed() {
+            return;
+        }
+        let since = self.clock.instant();
+        let mut state = self.lock();
+        if state.idle.len() >= self.connections_max {
+            return;
+        }
+        state.idle.push(Idle { connection, since });
+        if !std::mem::replace(&mut state.reaping, true) {
+            tokio::spawn(reap(Arc::downgrade(self), self.idle_for_at_most));
+        }
+    }
+
+    /// Closes what is too old or dead; false when nothing is left to watch over.
+    fn close_old(&self) -> bool {
+        let now = self.clock.instant();
+        let mut state = self.lock();
+        state.idle.retain(|idle| {
+            now.saturating_duration_since(idle.since) < self.idle_for_at_most && !idle.connection.sender.is_closed()
+        });
+        state.reaping = !state.idle.is_empty();
+        state.reaping
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks after a pool until it is empty or gone. Without it the last connections of a busy hour would stay open
+/// until the shop closes them.
+async fn reap(pool: Weak<Pool>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        match pool.upgrade() {
+            Some(pool) if pool.close_old() => {}
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::DuplexStream;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::clock::UnixMillis;
+
+    const LIMIT: Duration = Duration::from_secs(4);
+
+    fn pool(connections_max: usize) -> Arc<Pool> {
+        Arc::new(Pool::new(connections_max, LIMIT, Clock::simulated(UnixMillis(0))))
+    }
+
+    /// An idle connection and the shop's end of it.
+    async fn connection() -> (Connection, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let (mut sender, driver) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(driver);
+        sender.ready().await.unwrap();
+        (Connection { sender, watch: Arc::default() }, theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_handed_out_until_it_is_too_old_even_before_it_is_swept_up() {
+        let pool = pool(8);
+        let (first, _first_end) = connection().await;
+        pool.put(first);
+        advance(LIMIT / 2).await;
+        let (second, _second_end) = connection().await;
+        pool.put(second);
+        advance(LIMIT - Duration::from_millis(1)).await;
+        let second = pool.take().expect("young enough");
+        assert!(pool.take().is_none(), "the first is too old");
+        pool.put(second);
+        advance(LIMIT).await;
+        assert!(pool.take().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_are_kept_than_allowed_and_the_last_used_comes_first() {
+        let pool = pool(2);
+        let mut ends = Vec::new();
+        for _ in 0..3 {
+            let (connection, end) = connection().await;
+            pool.put(connection);
+            ends.push(end);
+            advance(Duration::from_millis(1)).await;
+        }
+        let last_first: Vec<_> = pool.lock().idle.iter().map(|idle| idle.since).collect();
+        assert!(last_first.is_sorted());
+        assert!(pool.take().is_some() && pool.take().is_some());
+        assert!(pool.take().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_connection_is_not_handed_out_and_takes_no_room() {
+        let pool = pool(8);
+        let (living, _end) = connection().await;
+        pool.put(living);
+        let (dying, end) = connection().await;
+        pool.put(dying);
+        drop(end);
+        tokio::task::yield_now().await;
+        assert!(!pool.take().expect("the living one").sender.is_closed());
+        assert!(pool.lock().idle.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_takes_is_closed() {
+        let pool = pool(8);
+        let (idle, mut end) = connection().await;
+        pool.put(idle);
+        let started = pool.clock.instant();
+        assert_eq!(tokio::io::AsyncReadExt::read(&mut end, &mut [0]).await.unwrap(), 0);
+        assert_eq!(pool.clock.instant() - started, LIMIT);
+    }
+}

@@ -1,0 +1,28 @@
+//! All integration tests in one binary: start a shop, start kallback, Klarna calls, expect.
+//!
+//! `support` holds the world that the tests are set in; `world` tests that world itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(clippy::disallowed_methods, unreachable_pub)]
+// Helpers come before the tests that need them.
+#![allow(dead_code)]
+
+mod admin;
+mod architecture;
+mod callbacks;
+mod cli;
+mod crash;
+mod delivery;
+mod demo;
+mod duplicates;
+mod front_door;
+mod life;
+mod limits;
+mod papers;
+mod passing;
+mod passing_through;
+mod promises;
+mod questions;
+mod secrets;
+mod support;
+mod tokens;
+mod world;

@@ -4,14 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::senders::Sent;
 use crate::support::shop::Seen;
-
-/// The life of one process: from then on until the next one begins.
-#[derive(Clone, Copy, Debug)]
-pub struct Life(Instant);
 
 /// The figures, and everything that must not have happened.
 #[derive(Debug, Default)]
@@ -26,15 +21,9 @@ pub struct Verdict {
     again_in_one_life: Vec<String>,
 }
 
-impl Life {
-    pub fn begins() -> Self {
-        Self(Instant::now())
-    }
-}
-
 impl Verdict {
-    /// `ends` says how each subject's newest record ended.
-    pub fn of(sent: &[Sent], requests: &[Seen], lives: &[Life], ends: &HashMap<String, String>) -> Self {
+    /// `ends` says how each subject's newest record ended. Every process knew the shop by a door of its own.
+    pub fn of(sent: &[Sent], requests: &[Seen], ends: &HashMap<String, String>) -> Self {
         let delivered: HashSet<String> = requests.iter().filter(|seen| succeeded(seen)).map(subject).collect();
         // A push is left to its sender's own repeat when nobody knows whether the shop saw it; that is visible.
         let is_left = |notice: &Sent| notice.is_push && ends.get(&notice.subject).is_some_and(|end| end == "left");
@@ -51,16 +40,15 @@ impl Verdict {
         for seen in requests {
             by_key.entry(seen.key().expect("every callback has its key")).or_default().push(seen);
         }
-        by_key.values().for_each(|seen| verdict.judge(seen, lives));
+        by_key.values().for_each(|seen| verdict.judge(seen));
         verdict
     }
 
     /// Looks at all requests of one notice, in the order in which they came.
-    fn judge(&mut self, requests: &[&Seen], lives: &[Life]) {
-        let life = |seen: &Seen| lives.iter().filter(|life| life.0 <= seen.at).count();
+    fn judge(&mut self, requests: &[&Seen]) {
         for (place, later) in requests.iter().enumerate() {
             let earlier = &requests[..place];
-            let of_this_life = || earlier.iter().filter(|seen| life(seen) == life(later));
+            let of_this_life = || earlier.iter().filter(|seen| seen.door == later.door);
             if of_this_life().any(|seen| seen.done_at.is_none_or(|done_at| done_at > later.at)) {
                 self.at_once_in_one_life.push(subject(later));
             }

@@ -30,6 +30,7 @@ pub struct Shop {
     place: Place,
     stage: Arc<Stage>,
     open: Option<JoinHandle<()>>,
+    side_doors: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Where the shop listens.
@@ -84,6 +85,8 @@ pub struct Seen {
     pub whole: bool,
     /// Which connection it came on, from 0.
     pub connection: usize,
+    /// The TCP port that it came to.
+    pub door: Option<u16>,
     pub at: Instant,
     /// Requests in the shop when this one came, itself included.
     pub at_once: usize,
@@ -141,6 +144,16 @@ impl Shop {
         match &self.place {
             Place::Tcp { address, .. } => *address,
             Place::Unix(_) => panic!("this shop is on a Unix socket"),
+        }
+    }
+
+    /// Another TCP address of the same shop, so that a test can tell callers apart by [`Seen::door`].
+    pub fn side_door(&self) -> SocketAddr {
+        let place = Place::any_port(None);
+        self.side_doors.lock().unwrap().push(place.open(&self.stage));
+        match place {
+            Place::Tcp { address, .. } => address,
+            Place::Unix(_) => unreachable!("it was opened on a port"),
         }
     }
 
@@ -265,15 +278,14 @@ impl Shop {
             Script { next: VecDeque::new(), next_for: Vec::new(), always_for: Vec::new(), always: Act::reply(200) };
         let stage = Arc::new(Stage { script: Mutex::new(script), book: watch::Sender::new(Book::default()) });
         let open = Some(place.open(&stage));
-        Self { place, stage, open }
+        Self { place, stage, open, side_doors: Mutex::default() }
     }
 }
 
 impl Drop for Shop {
     fn drop(&mut self) {
-        if let Some(open) = &self.open {
-            open.abort();
-        }
+        let side_doors = self.side_doors.get_mut().unwrap();
+        self.open.iter().chain(side_doors.iter()).for_each(JoinHandle::abort);
     }
 }
 

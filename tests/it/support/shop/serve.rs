@@ -19,11 +19,12 @@ use crate::support::wire::{self, Asked, Framing, Wire};
 /// Accepts and serves until the task is aborted; the connections end with it.
 pub(super) async fn tcp(listener: TcpListener, tls: Option<Arc<ServerConfig>>, stage: Arc<Stage>) {
     let mut connections = JoinSet::new();
+    let door = listener.local_addr().ok().map(|address| address.port());
     while let Ok((tcp, _)) = listener.accept().await {
         let _ = tcp.set_nodelay(true);
         let (stage, tls) = (stage.clone(), tls.clone());
         connections.spawn(async move {
-            let number = stage.another_connection();
+            let origin = Origin { connection: stage.another_connection(), door };
             let socket = match tls {
                 None => Socket::Tcp(tcp),
                 Some(config) => match TlsAcceptor::from(config).accept(tcp).await {
@@ -31,7 +32,7 @@ pub(super) async fn tcp(listener: TcpListener, tls: Option<Arc<ServerConfig>>, s
                     Err(_) => return,
                 },
             };
-            connection(&stage, Wire::new(socket), number).await;
+            connection(&stage, Wire::new(socket), origin).await;
         });
     }
 }
@@ -42,13 +43,20 @@ pub(super) async fn unix(listener: UnixListener, stage: Arc<Stage>) {
     while let Ok((unix, _)) = listener.accept().await {
         let stage = stage.clone();
         connections.spawn(async move {
-            let number = stage.another_connection();
-            connection(&stage, Wire::new(Socket::Unix(unix)), number).await;
+            let origin = Origin { connection: stage.another_connection(), door: None };
+            connection(&stage, Wire::new(Socket::Unix(unix)), origin).await;
         });
     }
 }
 
-async fn connection(stage: &Arc<Stage>, mut wire: Wire, number: usize) {
+/// Where a request came in.
+#[derive(Clone, Copy)]
+struct Origin {
+    connection: usize,
+    door: Option<u16>,
+}
+
+async fn connection(stage: &Arc<Stage>, mut wire: Wire, origin: Origin) {
     loop {
         if wire.ahead.is_empty() && !matches!(wire.socket.something_came().await, Ok(true)) {
             return;
@@ -61,7 +69,7 @@ async fn connection(stage: &Arc<Stage>, mut wire: Wire, number: usize) {
             Ok(None) => return,
             Err(why) => return stage.fault(&why),
         };
-        let (mut visit, act, framing) = match Visit::begin(stage, head, number) {
+        let (mut visit, act, framing) = match Visit::begin(stage, head, origin) {
             Ok(begun) => begun,
             Err(why) => return stage.fault(&why),
         };
@@ -214,7 +222,7 @@ struct Visit {
 }
 
 impl Visit {
-    fn begin(stage: &Arc<Stage>, head: Bytes, connection: usize) -> io::Result<(Self, Act, Framing)> {
+    fn begin(stage: &Arc<Stage>, head: Bytes, origin: Origin) -> io::Result<(Self, Act, Framing)> {
         let asked = Asked::read(&head)?;
         let framing = asked.framing()?;
         let act = stage.script.lock().unwrap().act_for(&asked.target);
@@ -226,7 +234,8 @@ impl Visit {
             body: Vec::new(),
             trailers: Vec::new(),
             whole: false,
-            connection,
+            connection: origin.connection,
+            door: origin.door,
             at: Instant::now(),
             at_once: 0,
             at_once_with_its_key: 0,

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
+use crate::caller_body::CallerBody;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::event::Kind;
@@ -84,7 +84,7 @@ pub struct Call {
     /// Where it arrived.
     pub recognised: Recognised,
     /// The request as it came.
-    pub request: Request<Incoming>,
+    pub request: Request<CallerBody>,
     /// Who sent it: what the shop is told of it.
     pub sender: Sender,
     /// Who sent it, for limits and logs.

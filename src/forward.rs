@@ -10,12 +10,12 @@ mod upgrade;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode, Version, request};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use thiserror::Error;
 use tokio_util::task::TaskTracker;
 
 use self::upgrade::Asked;
+use crate::caller_body::CallerBody;
 use crate::limits::{NoSeat, Seat, Seats};
 use crate::metrics::ShopClass;
 use crate::network::Network;
@@ -168,7 +168,7 @@ impl Forwarder {
     /// [`ForwardError`] names the answer that fits. A request is never sent twice.
     pub async fn forward<I>(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<CallerBody>,
         context: Context<'_, I>,
     ) -> Result<Response<ReplyBody>, ForwardError>
     where

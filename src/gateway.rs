@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 
 use crate::answer;
 use crate::callback::{Call, Callbacks};
+use crate::caller_body::CallerBody;
 use crate::clock::Clock;
 use crate::forward::{Context, Forwarder};
 use crate::metrics::{Event, Telemetry};
@@ -54,7 +54,7 @@ impl Gateway {
 impl Handler for Gateway {
     type Body = ReplyBody;
 
-    async fn handle(&self, request: Request<Incoming>, caller: Caller) -> Response<ReplyBody> {
+    async fn handle(&self, request: Request<CallerBody>, caller: Caller) -> Response<ReplyBody> {
         let rules = self.rules.load_full();
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         match rules.recogniser.recognise(target) {
@@ -69,7 +69,7 @@ impl Gateway {
         &self,
         rules: &Rules,
         recognised: Recognised,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
         caller: Caller,
     ) -> Response<ReplyBody> {
         let route = recognised.route.clone();
@@ -94,7 +94,7 @@ impl Gateway {
         response
     }
 
-    async fn traffic(&self, rules: &Rules, request: Request<Incoming>, caller: Caller) -> Response<ReplyBody> {
+    async fn traffic(&self, rules: &Rules, request: Request<CallerBody>, caller: Caller) -> Response<ReplyBody> {
         let sender = rules.sender(&caller);
         let client = sender.client(request.headers(), &rules.trusted_proxies);
         let method = request.method().clone();
@@ -125,7 +125,7 @@ impl Rules {
         Sender::new(caller.address, true, self.public_port, &self.trusted_proxies)
     }
 
-    fn guard(&self, request: &Request<Incoming>) -> Option<Box<dyn BodyGuard>> {
+    fn guard(&self, request: &Request<CallerBody>) -> Option<Box<dyn BodyGuard>> {
         if self.scan_forms { form_guard::guard(&self.recogniser, request) } else { None }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | step | module |
 //! |---|---|
-//! | accept, TLS, framing, one HTTP connection | [`server`] |
+//! | accept, TLS, framing, one HTTP connection | [`server`], [`caller_body`] |
 //! | a callback, or traffic? | [`gateway`], which asks [`recognise`] |
 //! | how often, how large, whose turn at the shop | [`limits`] |
 //! | **callback**: verify → read → admit → deliver | [`callback`] |
@@ -23,6 +23,7 @@
 //! import whom.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods))]
 
+pub mod caller_body;
 pub mod server;
 
 pub mod gateway;

@@ -29,12 +29,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use crate::caller_body::CallerBody;
 use crate::clock::Clock;
 use crate::metrics::Telemetry;
 use crate::network::Network;
@@ -98,7 +98,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request. It finds the host in `Host`, whichever version the caller speaks.
     ///
     /// The future is dropped when the caller hangs up. What must go on then needs a task of its own.
-    fn handle(&self, request: Request<Incoming>, caller: Caller) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn handle(&self, request: Request<CallerBody>, caller: Caller)
+    -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// Who asks, and since when.

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::caller_body::CallerBody;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
@@ -24,7 +24,7 @@ pub(super) struct Asked(OnUpgrade);
 impl Asked {
     /// Whether the caller asks for a WebSocket. Nothing else is tunnelled: through an upgrade to HTTP/2 or TLS a
     /// stranger could talk to the shop behind our back.
-    pub(super) fn by(request: &mut Request<Incoming>) -> Option<Self> {
+    pub(super) fn by(request: &mut Request<CallerBody>) -> Option<Self> {
         let protocol = request.headers().get(UPGRADE)?;
         let asked = protocol.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes())
             && request.method() == Method::GET

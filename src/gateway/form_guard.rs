@@ -2,8 +2,9 @@
 
 use http::Request;
 use http::header::CONTENT_TYPE;
-use hyper::body::{Body, Incoming};
+use http_body::Body;
 
+use crate::caller_body::CallerBody;
 use crate::recognise::{FormScan, Recogniser};
 use crate::upstream::BodyGuard;
 
@@ -11,7 +12,7 @@ use crate::upstream::BodyGuard;
 struct Scans(Vec<FormScan>);
 
 /// What looks at this request's body, if PHP would read it as a form.
-pub(super) fn guard(recogniser: &Recogniser, request: &Request<Incoming>) -> Option<Box<dyn BodyGuard>> {
+pub(super) fn guard(recogniser: &Recogniser, request: &Request<CallerBody>) -> Option<Box<dyn BodyGuard>> {
     if request.body().is_end_stream() {
         return None;
     }

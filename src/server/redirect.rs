@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::header::{HOST, LOCATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use super::accept::accept;
 use super::connection::Doorway;
 use super::framing::is_plausible_host;
 use super::{Caller, Drain, Front, Handler};
+use crate::caller_body::CallerBody;
 use crate::metrics::Event;
 
 /// Says of a request target (path and query) whether a callback arrives there.
@@ -43,7 +43,7 @@ impl fmt::Debug for Redirect {
 impl Handler for Redirect {
     type Body = Empty<Bytes>;
 
-    async fn handle(&self, request: Request<Incoming>, caller: Caller) -> Response<Empty<Bytes>> {
+    async fn handle(&self, request: Request<CallerBody>, caller: Caller) -> Response<Empty<Bytes>> {
         let target = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let mut response = Response::new(Empty::new());
         if (self.is_callback)(target) {

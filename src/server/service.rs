@@ -19,6 +19,7 @@ use super::conversation::Conversation;
 use super::framing::{self, Fault};
 use super::interim::Interim;
 use super::{Caller, Front, Handler};
+use crate::caller_body::CallerBody;
 use crate::metrics::Event;
 
 /// Answers the requests of one connection.
@@ -39,7 +40,7 @@ impl<H: Handler> Service<H> {
     ) -> Result<Response<Reply<H::Body>>, Infallible> {
         let (arrived, turn, checked) = self.begin(&request);
         let request = match checked {
-            Ok(()) => with_host(request),
+            Ok(()) => with_host(request).map(CallerBody::from),
             Err(fault) => return Ok(self.refusal(fault, turn)),
         };
         let version = request.version();

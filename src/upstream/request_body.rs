@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use thiserror::Error;
 
 use super::stall::Stall;
+use crate::caller_body::CallerBody;
 
 /// The body of a request to the shop.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub enum ShopBody {
 
 /// A body that comes from the caller while it goes to the shop, within limits.
 pub struct RequestStream {
-    body: Incoming,
+    body: CallerBody,
     stall: Stall,
     bytes_left: u64,
     guard: Option<Box<dyn BodyGuard>>,
@@ -85,7 +85,7 @@ impl ShopBody {
     ///
     /// # Errors
     /// [`RequestFault::TooLarge`] if its declared length alone is over the limit.
-    pub fn stream(body: Incoming, limits: StreamLimits) -> Result<Self, RequestFault> {
+    pub fn stream(body: CallerBody, limits: StreamLimits) -> Result<Self, RequestFault> {
         if body.is_end_stream() {
             return Ok(Self::Empty);
         }

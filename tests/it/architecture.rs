@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// The layers of `ARCHITECTURE.md`, from the ground up. A module may use those of lower rows, itself, and what its
 /// exceptions name.
 const LAYERS: &[(&str, usize, &[&str])] = &[
+    ("caller_body", 0, &[]),
     ("clock", 0, &[]),
     ("network", 0, &[]),
     ("event", 0, &[]),

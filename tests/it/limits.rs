@@ -1,8 +1,17 @@
 //! What is turned away, with which status, and who is not turned away with it.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kallback::event::{Family, Mode};
+use tokio::sync::mpsc;
 
 use crate::support::callbacks::{Callback, Purchase};
 use crate::support::klarna::Answered;
@@ -82,6 +91,57 @@ async fn a_stranger_is_refused_before_its_body_is_waited_for() {
     line.write(&bytes).await;
     let answer = line.reply_to("POST").await.unwrap();
     assert_eq!((answer.status, answer.took), (403, Duration::ZERO));
+}
+
+#[tokio::test]
+async fn a_stranger_who_sends_its_body_to_the_end_finds_its_refusal_and_may_go_on() {
+    let world = World::start().await;
+    let callback = Callback::authorization(&Purchase::new());
+    let bytes = callback.bytes(HOST);
+    let (first, rest) = bytes.split_at(bytes.len() - 10);
+
+    let mut line = world.somebody().connect().await.unwrap();
+    line.write(first).await;
+    assert_eq!(line.reply_to("POST").await.unwrap().status, 403);
+    line.write(rest).await;
+    line.write(&Callback::page("/").bytes(HOST)).await;
+    assert_eq!(line.reply_to("GET").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn over_http2_such_a_refusal_does_not_reset_what_is_still_being_sent() {
+    let world = World::start().await;
+    let socket = world.somebody().over_http2(&world.authority).connect().await.unwrap().into_socket();
+    let (mut caller, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let post = |target: &str, upload| Request::post(format!("https://{HOST}{target}")).body(upload).unwrap();
+
+    let (pieces, upload) = Upload::begin();
+    let target = Callback::authorization(&Purchase::new()).target;
+    assert_eq!(caller.send_request(post(&target, upload)).await.unwrap().status(), 403);
+    // When the next reply is here, what came right after the first one was read.
+    let (_, nothing) = Upload::begin();
+    assert_eq!(caller.send_request(post("/", nothing)).await.unwrap().status(), 200);
+    assert!(!pieces.is_closed(), "the upload was cut off");
+}
+
+/// A body that goes on for as long as the test holds its other end.
+struct Upload(mpsc::Receiver<Bytes>);
+
+impl Upload {
+    fn begin() -> (mpsc::Sender<Bytes>, Self) {
+        let (pieces, upload) = mpsc::channel(1);
+        (pieces, Self(upload))
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+    }
 }
 
 #[tokio::test]

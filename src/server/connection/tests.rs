@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ServerConfig;
@@ -19,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
+use crate::caller_body::CallerBody;
 use crate::clock::{Clock, UnixMillis};
 use crate::metrics::Telemetry;
 use crate::server::{Caller, Interim, Settings, Workers, tls};
@@ -40,7 +40,7 @@ struct Scripted {
 impl Handler for Scripted {
     type Body = Pieces;
 
-    async fn handle(&self, mut request: Request<Incoming>, caller: Caller) -> Response<Pieces> {
+    async fn handle(&self, mut request: Request<CallerBody>, caller: Caller) -> Response<Pieces> {
         let path = request.uri().path().to_owned();
         let _ = self.seen.send((path.clone(), (caller.arrived - self.start).as_millis()));
         match path.as_str() {

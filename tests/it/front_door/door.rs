@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use kallback::caller_body::CallerBody;
 use kallback::clock::Clock;
 use kallback::metrics::Telemetry;
 use kallback::server::tls::{CertificateFiles, Certificates};
@@ -33,7 +33,7 @@ pub(crate) struct Mirror;
 impl Handler for Mirror {
     type Body = Full<Bytes>;
 
-    async fn handle(&self, request: Request<Incoming>, caller: Caller) -> Response<Full<Bytes>> {
+    async fn handle(&self, request: Request<CallerBody>, caller: Caller) -> Response<Full<Bytes>> {
         let host = request.headers().get("host").map_or("-", |host| host.to_str().unwrap()).to_owned();
         let text = format!("{} {host} {} {}", request.method(), request.uri().path(), caller.address);
         if request.uri().path() == "/whole-body" {

@@ -8,6 +8,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use kallback::caller_body::CallerBody;
 use kallback::clock::Clock;
 use kallback::forward::{Context, ForwardError, Forwarder, Limits};
 use kallback::limits::{SeatSettings, Seats};
@@ -206,7 +207,7 @@ async fn serve(
             async move {
                 let tell = move |status: StatusCode, _: &HeaderMap| told.lock().unwrap().push(status);
                 let context = Context { sender: &caller, guard: guard(), informational: Some(tell) };
-                let outcome = forwarder.forward(request, context).await;
+                let outcome = forwarder.forward(request.map(CallerBody::from), context).await;
                 Ok::<_, std::convert::Infallible>(outcome.unwrap_or_else(|error| refusal(&error)))
             }
         });

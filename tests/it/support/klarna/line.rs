@@ -74,7 +74,7 @@ impl Line {
         shown[0].clone().into_owned()
     }
 
-    pub(super) fn into_socket(self) -> Socket {
+    pub fn into_socket(self) -> Socket {
         self.wire.socket
     }
 }

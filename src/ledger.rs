@@ -189,7 +189,7 @@ pub struct Claim {
     pub accepted_at: UnixMillis,
     /// From then on it is too old: the kind's oldest age after it was admitted, or after a person replayed it.
     pub expires_at: UnixMillis,
-    /// How many earlier records there are of the same fingerprint (a push repeated for want of an
+    /// How many earlier records of the same fingerprint the shop answered 2xx (a push repeated for want of an
     /// acknowledgement).
     pub repeats: u32,
     /// The attempt before this one was under way when its process died or its task was dropped: nobody knows

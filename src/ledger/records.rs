@@ -57,7 +57,7 @@ pub struct Record {
     pub due_at: Option<UnixMillis>,
     /// Attempts so far, including a running one.
     pub attempts: u32,
-    /// Earlier records of the same fingerprint.
+    /// Earlier records of the same fingerprint that the shop answered 2xx.
     pub repeats: u32,
     /// The shop's last status, if it ever replied.
     pub status: Option<u16>,

@@ -37,7 +37,7 @@ pub(crate) enum Verdict {
     Waits(NoticeId),
     /// It is settled and its reply is replayed.
     Replays(NoticeId),
-    /// A new record has to be made, with so many before it.
+    /// A new record has to be made; the shop said 2xx to so many before it.
     Opens { repeats: u32, supersedes: Option<NoticeId> },
 }
 
@@ -49,8 +49,9 @@ pub(crate) fn judge(newest: Option<Newest>, now: UnixMillis) -> Verdict {
         Some(record) => match record.state {
             State::Pending => Verdict::Waits(record.id),
             State::Settled if record.replay_until.is_some_and(|until| now < until) => Verdict::Replays(record.id),
-            State::Settled | State::Dead | State::Left => {
-                Verdict::Opens { repeats: record.repeats.saturating_add(1), supersedes: Some(record.id) }
+            state @ (State::Settled | State::Dead | State::Left) => {
+                let repeats = record.repeats.saturating_add(u32::from(state == State::Settled));
+                Verdict::Opens { repeats, supersedes: Some(record.id) }
             }
         },
     }
@@ -99,14 +100,14 @@ mod tests {
     #[test]
     fn the_newest_record_decides_what_a_call_meets() {
         let now = UnixMillis(1_000);
-        let opens_after_it = Verdict::Opens { repeats: 3, supersedes: Some(7) };
+        let opens_with = |repeats| Verdict::Opens { repeats, supersedes: Some(7) };
         let table = [
             (None, Verdict::Opens { repeats: 0, supersedes: None }),
             (newest(State::Pending, None), Verdict::Waits(7)),
             (newest(State::Settled, Some(1_001)), Verdict::Replays(7)),
-            (newest(State::Settled, Some(1_000)), opens_after_it),
-            (newest(State::Dead, None), opens_after_it),
-            (newest(State::Left, None), opens_after_it),
+            (newest(State::Settled, Some(1_000)), opens_with(3)),
+            (newest(State::Dead, None), opens_with(2)),
+            (newest(State::Left, None), opens_with(2)),
         ];
         for (record, verdict) in table {
             assert_eq!(judge(record, now), verdict, "{record:?}");

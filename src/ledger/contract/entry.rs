@@ -81,11 +81,11 @@ pub(crate) async fn a_settled_notice_is_replayed_until_its_window_is_over(world:
 
 pub(crate) async fn a_notice_that_was_left_or_died_is_fresh_when_it_comes_again(world: World<'_>) {
     let sent = notice(Kind::Webhook, 1);
-    for (repeats, end) in [(0, End::Left), (1, End::Dead), (2, End::Left)] {
+    for (id, end) in [(1, End::Left), (2, End::Dead), (3, End::Left)] {
         let claim = world.fresh(&sent).await;
-        assert_eq!(claim.repeats, repeats);
+        assert_eq!((claim.id, claim.repeats), (id, 0), "the shop never said that it has it");
         world.ledger.close(claim, end, failure()).await.unwrap();
-        let record = world.record(i64::from(repeats) + 1).await.unwrap();
+        let record = world.record(id).await.unwrap();
         assert_eq!(record.state, if end == End::Dead { State::Dead } else { State::Left });
         assert_eq!((record.status, record.note.as_deref()), (Some(502), Some("connection refused")));
     }

@@ -157,7 +157,7 @@ impl<'p> Pair<'p> {
                 if let Some((_, entry)) = newest {
                     assert!(entry.state != State::Pending && entry.replay_until.is_none_or(|until| until <= now));
                     entry.newest = false;
-                    repeats = entry.repeats + 1;
+                    repeats = entry.repeats + u32::from(entry.state == State::Settled);
                 }
                 assert_eq!((claim.attempt, claim.repeats), (1, repeats));
                 self.model.open(claim.id, number, repeats, claim.accepted_at);

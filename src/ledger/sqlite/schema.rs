@@ -84,7 +84,7 @@ create table notice (
   replay_until  integer,                     -- settled: until then the reply is replayed
   acknowledged  integer not null default 0,  -- 1: a push whose order is acknowledged
   attempts      integer not null,
-  repeats       integer not null,            -- earlier records of the same fingerprint
+  repeats       integer not null,            -- earlier settled records of the same fingerprint
   epoch         integer not null,            -- one more with every lease: who holds an older one lost it
   interrupted   integer not null default 0,  -- 1: the holder of the last attempt vanished
   answered      integer not null default 0,  -- 1: kallback itself answered the sender 2xx

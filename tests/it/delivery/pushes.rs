@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::support::callbacks::{Callback, Purchase};
 use crate::support::klarna::Answered;
 use crate::support::operator::Books;
+use crate::support::script::Act;
 use crate::support::world::World;
 
 #[tokio::test]
@@ -28,6 +29,21 @@ async fn unacknowledged_repeats_reach_the_shop_are_counted_and_alarm_from_the_th
     push(&world, &Purchase::new()).await;
     assert_eq!((repeats().await, alarms().await), (3.0, 1.0));
     assert_eq!(operator.callbacks(&format!("subject={}", purchase.order)).await[0]["repeats"], 3);
+}
+
+#[tokio::test]
+async fn pushes_that_the_shop_failed_are_no_repeats_of_one_that_it_took() {
+    let world = World::builder().with_frozen_time().start().await;
+    let operator = world.operator();
+    let purchase = Purchase::new();
+    for number in 1..=3 {
+        world.shop.next(Act::reply(500));
+        push(&world, &purchase).await;
+        operator.wait_for_books(Books { accepted: number, left: number, ..Books::default() }).await;
+    }
+    push(&world, &purchase).await;
+    assert_eq!(operator.metric("kallback_unacknowledged_push_repeats_total", &[]).await, 0.0);
+    world.shop.saw(4);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 
 mod admin;
 mod architecture;
+mod attack;
 mod callbacks;
 mod cli;
 mod crash;

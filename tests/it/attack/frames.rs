@@ -20,6 +20,7 @@ pub(super) const GOAWAY: u8 = 0x7;
 pub(super) const WINDOW_UPDATE: u8 = 0x8;
 pub(super) const CONTINUATION: u8 = 0x9;
 
+pub(super) const ACK: u8 = 0x1;
 pub(super) const END_STREAM: u8 = 0x1;
 pub(super) const END_HEADERS: u8 = 0x4;
 pub(super) const PADDED: u8 = 0x8;
@@ -98,7 +99,7 @@ impl Attacker {
         self.send(&bytes).await
     }
 
-    /// The next frame; an error when the connection ended.
+    /// The next frame; an error when the connection ended. Pings are answered, so that nobody takes us for dead.
     pub(super) async fn next(&mut self) -> io::Result<Frame> {
         let mut head = [0; 9];
         self.socket.read_exact(&mut head).await?;
@@ -106,6 +107,9 @@ impl Attacker {
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         self.socket.read_exact(&mut payload).await?;
+        if head[3] == PING && head[4] & ACK == 0 {
+            self.send_frames(&[Frame::new(PING, ACK, 0, payload.clone())]).await;
+        }
         Ok(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 

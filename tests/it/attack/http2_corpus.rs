@@ -2,7 +2,7 @@
 
 use super::Fate;
 use super::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PADDED, PING, PRIORITY, PUSH_PROMISE,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PADDED, PING, PRIORITY, PUSH_PROMISE,
     RST_STREAM, SETTINGS, WINDOW_UPDATE, block, request, setting,
 };
 
@@ -90,11 +90,18 @@ pub(super) fn heads() -> Vec<Head> {
         instead("a path in the authority", b":authority", b"shop.example/smuggled"),
         instead("an empty authority", b":authority", b""),
     ];
-    let connect: Vec<Field> = vec![(b":method", b"CONNECT"), (b":authority", b"shop.example:443")];
-    heads.push(Head { name: "CONNECT", fields: connect.clone(), fate: Fate::Refused });
-    let extended: Vec<Field> = vec![(b":protocol", b"websocket"), (b":scheme", b"https"), (b":path", PATH)];
-    heads.push(Head { name: "extended CONNECT", fields: [connect, extended].concat(), fate: Fate::Refused });
+    heads.extend(tunnels());
     heads
+}
+
+/// Requests for a tunnel to somewhere.
+fn tunnels() -> [Head; 2] {
+    let connect: Vec<Field> = vec![(b":method", b"CONNECT"), (b":authority", b"shop.example:443")];
+    let extended: Vec<Field> = vec![(b":protocol", b"websocket"), (b":scheme", b"https"), (b":path", PATH)];
+    [
+        Head { name: "CONNECT", fields: connect.clone(), fate: Fate::Refused },
+        Head { name: "extended CONNECT", fields: [connect, extended].concat(), fate: Fate::Refused },
+    ]
 }
 
 /// Frames that break the protocol or the length that was said. The shop may see the start of a request, and never one
@@ -147,7 +154,7 @@ pub(super) fn broken_frames(path: &[u8]) -> Vec<(&'static str, Vec<Frame>)> {
         ("more padding than payload", vec![Frame::new(HEADERS, END_HEADERS | PADDED, STREAM, [200, 0, 0])]),
         ("settings of the wrong length", vec![Frame::new(SETTINGS, 0, 0, [0; 5])]),
         ("settings on a stream", vec![Frame::new(SETTINGS, 0, STREAM, *b"")]),
-        ("an acknowledgement with settings", vec![Frame::new(SETTINGS, 1, 0, setting(3, 1))]),
+        ("an acknowledgement with settings", vec![Frame::new(SETTINGS, ACK, 0, setting(3, 1))]),
         ("a window beyond its bound", vec![Frame::new(SETTINGS, 0, 0, setting(4, 0x8000_0000))]),
         ("frames beyond their bound", vec![Frame::new(SETTINGS, 0, 0, setting(5, 1))]),
         ("push that is neither on nor off", vec![Frame::new(SETTINGS, 0, 0, setting(2, 2))]),

@@ -69,7 +69,7 @@ async fn handshakes_that_never_come_are_closed_on_time() {
 #[tokio::test]
 async fn callers_who_do_not_read_their_reply_are_cut_off_while_others_are_served() {
     let fortress = Fortress::build().await;
-    fortress.site.shop.always_for("/large", Act::reply(200).body(vec![b'x'; 64 << 20]));
+    fortress.site.shop.always_for("/large", Act::reply(200).body(vec![b'x'; 32 << 20]));
     let mut crowd = Vec::new();
     for _ in 0..4 {
         let mut line = fortress.caller().connect().await.unwrap();
@@ -84,7 +84,7 @@ async fn callers_who_do_not_read_their_reply_are_cut_off_while_others_are_served
     fortress.site.shop.wait_until("an end of what nobody reads", given_up).await;
     for line in &mut crowd {
         let rest = line.read_to_end().await.unwrap_or_default();
-        assert!(rest.len() < 64 << 20, "a whole reply came to somebody who did not read");
+        assert!(rest.len() < 32 << 20, "a whole reply came to somebody who did not read");
     }
     fortress.stands("replies that nobody reads").await;
 }

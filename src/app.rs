@@ -111,6 +111,7 @@ pub enum StartError {
 pub struct App {
     tls: Vec<SocketAddr>,
     plain: Vec<SocketAddr>,
+    behind_tls: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     life: LifeSettings,
     fixed: Fixed,
@@ -154,10 +155,12 @@ impl App {
         let rules: Vec<_> = workers.into_iter().map(|rules| Arc::new(ArcSwap::new(rules))).collect();
         let background = Arc::new(ArcSwap::new(background));
         let (tls, plain) = (listeners.tls_addresses().to_vec(), listeners.plain_addresses().to_vec());
+        let behind_tls = listeners.behind_tls_addresses().to_vec();
         let front = Front::new(settings.server.clone(), certificates.server_config(), clock, telemetry);
         let app = Self {
             tls,
             plain,
+            behind_tls,
             admin: admin_listener.as_ref().and_then(|listener| listener.local_addr().ok()),
             life: settings.life,
             fixed: Fixed::of(&settings),
@@ -184,6 +187,11 @@ impl App {
     /// Where plain HTTP is redirected.
     pub fn plain_addresses(&self) -> &[SocketAddr] {
         &self.plain
+    }
+
+    /// Where proxies that end TLS are served.
+    pub fn behind_tls_addresses(&self) -> &[SocketAddr] {
+        &self.behind_tls
     }
 
     /// The admin listener.

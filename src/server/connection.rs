@@ -131,9 +131,9 @@ impl<H: Handler> Doorway<H> {
 
     fn split<S>(self, guest: Guest<S>) -> (S, Arc<Service<H>>, Attendant) {
         let Guest { stream, conversation, client, peer } = guest;
-        let front = Arc::clone(&self.front);
+        let (front, encrypted) = (Arc::clone(&self.front), self.speaks_tls);
         let attendant = Attendant { front, conversation: conversation.clone(), drain: self.drain };
-        let service = Service { front: self.front, handler: self.handler, conversation, client, peer };
+        let service = Service { front: self.front, handler: self.handler, conversation, client, peer, encrypted };
         (stream, Arc::new(service), attendant)
     }
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use super::redirect::IsCallback;
-use super::{BoundSocket, Drain, Front, Handler, Settings, Stage, Workers, redirect, serve};
+use super::{BoundSocket, Drain, Front, Handler, Settings, Stage, Workers, redirect, serve, serve_behind_tls};
 
 /// The sockets of all listeners, one set for each worker.
 #[derive(Debug)]
@@ -18,12 +18,14 @@ pub struct Listeners {
     sets: Vec<SocketSet>,
     tls: Vec<SocketAddr>,
     plain: Vec<SocketAddr>,
+    behind_tls: Vec<SocketAddr>,
 }
 
 #[derive(Debug)]
 struct SocketSet {
     tls: Vec<BoundSocket>,
     plain: Vec<BoundSocket>,
+    behind_tls: Vec<BoundSocket>,
 }
 
 /// An address that cannot be listened on.
@@ -61,19 +63,26 @@ impl Listeners {
     /// Binds every address of the settings, once for each worker. Port 0 becomes the same free port for all of them.
     pub fn bind(settings: &Settings) -> Result<Self, CannotListen> {
         let (mut tls, mut plain) = (settings.listen.clone(), settings.redirect_from.clone());
+        let mut behind_tls = settings.listen_behind_tls.clone();
         let sets = match settings.workers {
             Workers::Shared(_) => 1,
             Workers::PerCore(workers) => workers.max(1),
         };
         let share = matches!(settings.workers, Workers::PerCore(_));
         if share {
-            for address in tls.iter().chain(&plain).copied() {
+            for address in tls.iter().chain(&plain).chain(&behind_tls).copied() {
                 BoundSocket::fails_if_taken(address).map_err(|source| CannotListen { address, source })?;
             }
         }
-        let mut bind = || Ok(SocketSet { tls: bind_all(&mut tls, share)?, plain: bind_all(&mut plain, share)? });
+        let mut bind = || {
+            Ok(SocketSet {
+                tls: bind_all(&mut tls, share)?,
+                plain: bind_all(&mut plain, share)?,
+                behind_tls: bind_all(&mut behind_tls, share)?,
+            })
+        };
         let sets = (0..sets).map(|_| bind()).collect::<Result<_, _>>()?;
-        Ok(Self { sets, tls, plain })
+        Ok(Self { sets, tls, plain, behind_tls })
     }
 
     /// Where TLS is accepted.
@@ -81,9 +90,14 @@ impl Listeners {
         &self.tls
     }
 
-    /// Where plain HTTP is accepted.
+    /// Where plain HTTP is redirected.
     pub fn plain_addresses(&self) -> &[SocketAddr] {
         &self.plain
+    }
+
+    /// Where plain HTTP is accepted from proxies that end TLS.
+    pub fn behind_tls_addresses(&self) -> &[SocketAddr] {
+        &self.behind_tls
     }
 
     /// Serves on all of them until everything is drained. `make_handler` is called once per worker, on its runtime.
@@ -145,6 +159,10 @@ impl<H: Handler, M: Fn() -> H + Clone + Send + 'static> Worker<M> {
         for socket in set.tls {
             let listener = socket.into_listener()?;
             accepting.spawn(serve(listener, Arc::clone(&self.front), handler.clone(), self.drain.clone()));
+        }
+        for socket in set.behind_tls {
+            let listener = socket.into_listener()?;
+            accepting.spawn(serve_behind_tls(listener, Arc::clone(&self.front), handler.clone(), self.drain.clone()));
         }
         for socket in set.plain {
             let (listener, is_callback) = (socket.into_listener()?, Arc::clone(&self.is_callback));

@@ -9,6 +9,7 @@
 mod admin;
 mod architecture;
 mod attack;
+mod behind_tls;
 mod callbacks;
 mod cli;
 mod crash;

@@ -239,6 +239,7 @@ fn settings() -> Settings {
     Settings {
         listen: Vec::new(),
         redirect_from: Vec::new(),
+        listen_behind_tls: Vec::new(),
         public_port: 443,
         tls: tls::Settings { certificates: Vec::new(), look_every: HEAD, make_development_certificate: false },
         proxy_protocol_from: Vec::new(),

@@ -24,6 +24,8 @@ pub struct Process {
     pub address: SocketAddr,
     /// Its admin listener.
     pub admin: SocketAddr,
+    /// Where it serves proxies that end TLS, if it does.
+    pub behind_tls: Option<SocketAddr>,
 }
 
 /// `kallback` with nothing of this process's environment.
@@ -48,10 +50,17 @@ impl Process {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
         let lines = follow(child.stderr.take().expect("it was piped"));
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut process = Self { child, lines, said: Vec::new(), address: nowhere, admin: nowhere };
+        let mut process = Self { child, lines, said: Vec::new(), address: nowhere, admin: nowhere, behind_tls: None };
         let line = process.says("listening on ").await;
-        process.address = address_after(&line, "https://");
-        process.admin = address_after(&line, "http://");
+        let (_, places) = line.split_once("listening on ").expect("it was waited for");
+        for place in places.split(", ") {
+            match place.rsplit_once(' ') {
+                Some((place, "(admin)")) => process.admin = address_after(place, "http://"),
+                Some((place, "TLS)")) => process.behind_tls = Some(address_after(place, "http://")),
+                _ if place.starts_with("https://") => process.address = address_after(place, "https://"),
+                _ => {}
+            }
+        }
         process
     }
 

@@ -252,7 +252,7 @@ mod tests {
     fn help_is_no_failure_and_misuse_is_another_one_than_a_fault() {
         let (code, out, err) = execute_with(&["--help"]);
         assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
-        for command in ["run", "check", "token", "demo", "healthcheck"] {
+        for command in ["run", "check", "callbacks", "token", "demo", "healthcheck", "top"] {
             assert!(out.contains(command), "{out}");
         }
         let (code, out, err) = execute_with(&["chekc"]);

@@ -136,7 +136,7 @@ async fn one_callback_is_shown_with_who_blocked_it_and_what_to_do() {
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     for (name, part) in [
         ("state", "pending"),
-        ("kind", "push, by the rule `woocommerce push`"),
+        ("kind", "push, by the rule `woocommerce push KCO_WC_Push`"),
         ("about", &afternoon.purchases[3].order),
         ("ended", "not yet; the sender waits 5.0 s"),
         ("shop said", "403"),
@@ -207,7 +207,7 @@ async fn a_replay_brings_callbacks_to_the_shop_once_more() {
 
 /// What Klarna said in callback 3.
 fn afternoon_body(afternoon: &Afternoon) -> Vec<u8> {
-    Callback::notification(&afternoon.purchases[2]).body.clone().into()
+    Callback::notification(&afternoon.purchases[2]).body
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use crate::support::callbacks::{Callback, Purchase};
 use crate::support::process::{Process, kallback};
+use crate::support::pty::AtTerminal;
 use crate::support::script::Act;
 use crate::support::site::Site;
 use crate::support::time::patiently;
@@ -203,6 +204,57 @@ async fn a_replay_brings_callbacks_to_the_shop_once_more() {
     operator.wait_for_callback(3, "settled", |record| record["state"] == "settled").await;
     let of_three = afternoon.site.shop.requests().into_iter().filter(|seen| seen.body == afternoon_body(&afternoon));
     assert_eq!(of_three.count(), 2);
+}
+
+#[tokio::test]
+async fn somebody_at_a_terminal_is_asked_first_and_no_means_no() {
+    let afternoon = Afternoon::passes().await;
+    afternoon.site.shop.always_for("/", Act::minus_one(200));
+    let admin = afternoon.kallback.admin.to_string();
+    for (answer, code, state) in [("n", 1, "left"), ("", 1, "left"), ("y", 0, "settled")] {
+        let mut command = kallback();
+        let mut terminal = AtTerminal::start(command.args(["callbacks", "replay", "2", "--admin", &admin]));
+        terminal.until("Bring this callback to the shop again? [y/N] ").await;
+        assert!(terminal.written.contains("2 (push, "), "{}", terminal.written);
+        terminal.press(&format!("{answer}\n"));
+        assert_eq!(terminal.ended().await.0, code, "{answer}: {}", terminal.written);
+        let operator = afternoon.kallback.operator();
+        operator.wait_for_callback(2, state, |record| record["state"] == state).await;
+    }
+}
+
+#[tokio::test]
+async fn top_gives_the_terminal_back_however_it_ends() {
+    let afternoon = Afternoon::passes().await;
+    let admin = afternoon.kallback.admin.to_string();
+    for end in ["q", "\x03", "told"] {
+        let mut command = kallback();
+        let mut terminal = AtTerminal::start(command.args(["top", "--admin", &admin]));
+        terminal.until("q quit").await;
+        assert!(terminal.written.contains("\x1b[?1049h") && terminal.written.contains("\x1b[31mdead"));
+        if end == "told" {
+            terminal.terminate()
+        } else {
+            terminal.press(end)
+        }
+        terminal.until("\x1b[?1049l").await;
+        assert!(terminal.written.contains("\x1b[?25h"), "the cursor is there again");
+        assert_eq!(terminal.ended().await, (0, true), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_colours_top_still_draws() {
+    let afternoon = Afternoon::passes().await;
+    let mut command = kallback();
+    command.args(["top", "--admin", &afternoon.kallback.admin.to_string()]).env("NO_COLOR", "1");
+    let mut terminal = AtTerminal::start(&mut command);
+    terminal.until("q quit").await;
+    assert!(terminal.written.contains("blocked by wordfence-waf 1") && !terminal.written.contains("\x1b[31m"));
+    terminal.press("f");
+    terminal.until("f show: undelivered").await;
+    terminal.press("q");
+    assert_eq!(terminal.ended().await, (0, true));
 }
 
 /// What Klarna said in callback 3.

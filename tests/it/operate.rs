@@ -233,9 +233,9 @@ async fn top_gives_the_terminal_back_however_it_ends() {
         terminal.until("q quit").await;
         assert!(terminal.written.contains("\x1b[?1049h") && terminal.written.contains("\x1b[31mdead"));
         if end == "told" {
-            terminal.terminate()
+            terminal.terminate();
         } else {
-            terminal.press(end)
+            terminal.press(end);
         }
         terminal.until("\x1b[?1049l").await;
         assert!(terminal.written.contains("\x1b[?25h"), "the cursor is there again");

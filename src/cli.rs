@@ -2,11 +2,14 @@
 //!
 //! Exit codes: 0 when all went well, 1 when it did not, 2 when the command line itself is wrong.
 
+mod admin_client;
+mod callbacks;
 mod check;
 mod demo;
 mod healthcheck;
 mod run;
 pub mod token;
+mod top;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -45,6 +48,15 @@ enum Command {
         #[command(flatten)]
         config: ConfigArguments,
     },
+    /// List what became of callbacks, show one, or bring one to the shop again.
+    Callbacks {
+        #[command(flatten)]
+        admin: admin_client::AdminArguments,
+        #[command(flatten)]
+        config: ConfigArguments,
+        #[command(subcommand)]
+        command: callbacks::CallbacksCommand,
+    },
     /// Mint or inspect the secret of a callback URL.
     Token {
         #[command(flatten)]
@@ -63,6 +75,15 @@ enum Command {
         /// Its admin listener; without it, `admin.listen` of the config.
         #[arg(long, value_name = "IP:PORT")]
         address: Option<SocketAddr>,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Watch a running kallback: callbacks by state, their time against their budget, what is stuck.
+    Top {
+        #[command(flatten)]
+        top: top::Top,
+        #[command(flatten)]
+        admin: admin_client::AdminArguments,
         #[command(flatten)]
         config: ConfigArguments,
     },
@@ -113,6 +134,12 @@ enum Failure {
     #[error("error: {0}")]
     Demo(#[from] demo::DemoFault),
     #[error("error: {0}")]
+    Admin(#[from] admin_client::AdminFault),
+    #[error("error: there is no callback {0} (any more); `kallback callbacks list` shows which there are")]
+    NoCallback(i64),
+    #[error("error: nobody is there to be asked; say --yes, or --dry-run to see what would happen")]
+    Unconfirmed,
+    #[error("error: {0}")]
     Output(#[from] io::Error),
 }
 
@@ -145,6 +172,7 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
         }
         Command::Check { config, json: false } => Ok(check::for_people(&config.origins(), out, err)?),
         Command::Check { config, json: true } => Ok(check::for_programs(&config.origins(), out)?),
+        Command::Callbacks { admin, config, command } => callbacks::run(&command, &admin.client(config)?, out, err),
         Command::Token { config, command } => {
             let settings = config.origins().load()?.settings;
             Ok(token::run(&command, &settings.token, &Clock::system(), out)?)
@@ -159,6 +187,7 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
             writeln!(out, "ready")?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Top { top, admin, config } => top.run(&admin.client(config)?, out),
     }
 }
 
@@ -223,7 +252,7 @@ mod tests {
     fn help_is_no_failure_and_misuse_is_another_one_than_a_fault() {
         let (code, out, err) = execute_with(&["--help"]);
         assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
-        for command in ["run", "check", "token", "demo", "healthcheck"] {
+        for command in ["run", "check", "callbacks", "token", "demo", "healthcheck", "top"] {
             assert!(out.contains(command), "{out}");
         }
         let (code, out, err) = execute_with(&["chekc"]);

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use super::Admin;
-use crate::event::{Family, Kind};
-use crate::ledger::{Filter, LedgerError, NoticeId, Record, State};
+use super::callbacks::number;
+use crate::event::Family;
+use crate::ledger::LedgerError;
 use crate::token::{Ticket, expiry_for};
 
 /// Largest body of a request to the admin listener in bytes.
@@ -23,11 +24,13 @@ const BODY_BYTES_MAX: usize = 16 * 1024;
 /// Longest and usual life of a token that is asked for here.
 const TOKEN_TTL_SECONDS: (u64, u64) = (30 * 24 * 3600, 72 * 3600);
 
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Full<Bytes>>;
 
 /// What a caller did wrong, or what failed.
-enum Fault {
+pub(super) enum Fault {
     Status(StatusCode, &'static str),
+    /// The callback cannot be brought again, or not without saying so.
+    Obstacle(StatusCode, &'static str, &'static str),
     Ledger(LedgerError),
 }
 
@@ -58,7 +61,7 @@ impl Admin {
         match (method, steps) {
             (&Method::GET, ["callbacks"]) => self.list(query).await,
             (&Method::GET, ["callbacks", id]) => self.show(number(id)?).await,
-            (&Method::POST, ["callbacks", id, "replay"]) => self.replay(number(id)?).await,
+            (&Method::POST, ["callbacks", id, "replay"]) => self.replay(number(id)?, read(body).await?).await,
             (&Method::GET, ["counts"]) => self.counts().await,
             (&Method::POST, ["acknowledgements"]) => self.acknowledge(read(body).await?).await,
             (&Method::POST, ["tokens"]) => self.mint(&read(body).await?),
@@ -109,29 +112,6 @@ impl Admin {
         reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.telemetry.render())
     }
 
-    async fn list(&self, query: &str) -> Result<Reply, Fault> {
-        let filter = filter(query, self.settings.page_records_max)?;
-        let records = self.ledger.list(filter).await?;
-        Ok(json_reply(
-            StatusCode::OK,
-            &json!({ "callbacks": records.iter().map(|r| self.record(r)).collect::<Vec<_>>() }),
-        ))
-    }
-
-    async fn show(&self, id: NoticeId) -> Result<Reply, Fault> {
-        let filter = Filter { before: id.checked_add(1), limit: 1, ..Filter::default() };
-        match self.ledger.list(filter).await?.first() {
-            Some(record) if record.id == id => Ok(json_reply(StatusCode::OK, &self.record(record))),
-            _ => Err(Fault::Status(StatusCode::NOT_FOUND, "there is no such callback (any more)")),
-        }
-    }
-
-    async fn replay(&self, id: NoticeId) -> Result<Reply, Fault> {
-        self.ledger.replay(id).await?;
-        (self.wake)();
-        Ok(json_reply(StatusCode::ACCEPTED, &json!({ "id": id, "state": State::Pending.name() })))
-    }
-
     async fn counts(&self) -> Result<Reply, Fault> {
         let counts = self.ledger.counts().await?;
         Ok(json_reply(
@@ -171,26 +151,6 @@ impl Admin {
             None => Err(Fault::Status(StatusCode::CONFLICT, "no token key is configured; see `[token]`")),
         }
     }
-
-    fn record(&self, record: &Record) -> Value {
-        let now = self.clock.now();
-        json!({
-            "id": record.id,
-            "kind": record.kind.name(),
-            "route": record.route,
-            "state": record.state.name(),
-            "subject": record.subject,
-            "fingerprint": record.fingerprint.to_string(),
-            "accepted_at": record.accepted_at.to_string(),
-            "age_seconds": now.since(record.accepted_at).as_secs(),
-            "ended_at": record.ended_at.map(|at| at.to_string()),
-            "due_at": record.due_at.map(|at| at.to_string()),
-            "attempts": record.attempts,
-            "repeats": record.repeats,
-            "status": record.status,
-            "note": record.note,
-        })
-    }
 }
 
 #[derive(Deserialize)]
@@ -212,34 +172,6 @@ async fn read<T: for<'de> Deserialize<'de>>(body: Incoming) -> Result<T, Fault> 
     let whole = Limited::new(body, BODY_BYTES_MAX).collect().await;
     let bytes = whole.map_err(|_| fault("the body is too large or broke off"))?.to_bytes();
     serde_json::from_slice(&bytes).map_err(|_| fault("the body is not the JSON that this page takes"))
-}
-
-fn number(text: &str) -> Result<NoticeId, Fault> {
-    text.parse().map_err(|_| Fault::Status(StatusCode::BAD_REQUEST, "the id of a callback is a number"))
-}
-
-fn filter(query: &str, page_records_max: u32) -> Result<Filter, Fault> {
-    let fault = |what| Fault::Status(StatusCode::BAD_REQUEST, what);
-    let mut filter = Filter { limit: page_records_max, ..Filter::default() };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
-        match name {
-            "state" => {
-                let state = State::ALL.into_iter().find(|state| state.name() == value);
-                filter.state = Some(state.ok_or(fault("`state` is pending, settled, dead or left"))?);
-            }
-            "kind" => filter.kind = Some(Kind::named(&value).ok_or(fault("`kind` names no callback"))?),
-            "subject" => filter.subject = Some(value.into_owned()),
-            "before" => filter.before = Some(number(&value)?),
-            "limit" => {
-                let wish: u32 = value.parse().map_err(|_| fault("`limit` is a number"))?;
-                filter.limit = wish.clamp(1, page_records_max);
-            }
-            _ => return Err(fault("takes state, kind, subject, before and limit")),
-        }
-    }
-    Ok(filter)
 }
 
 fn knows(token: &SecretString, headers: &HeaderMap) -> bool {
@@ -264,13 +196,16 @@ fn is_own_origin(origin: &[u8], headers: &HeaderMap) -> bool {
 fn explain(fault: Fault) -> Reply {
     let (status, what) = match fault {
         Fault::Status(status, what) => (status, what.to_owned()),
+        Fault::Obstacle(status, obstacle, what) => {
+            return json_reply(status, &json!({ "error": what, "replay": obstacle }));
+        }
         Fault::Ledger(error @ LedgerError::NotReplayable(_)) => (StatusCode::NOT_FOUND, error.to_string()),
         Fault::Ledger(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     };
     json_reply(status, &json!({ "error": what }))
 }
 
-fn json_reply(status: StatusCode, value: &Value) -> Reply {
+pub(super) fn json_reply(status: StatusCode, value: &Value) -> Reply {
     reply(status, "application/json", format!("{value}\n"))
 }
 

@@ -90,7 +90,31 @@ async fn records_are_listed_newest_first_by_filter_and_page() {
     assert_eq!(ids(&format!("?subject={}", purchases[1].order)).await, [4, 3]);
     assert_eq!(ids(&format!("?subject={}&kind=push", purchases[1].order.replace('-', "%2D"))).await, [3]);
     assert_eq!(ids("?subject=nobody").await, [0; 0]);
-    for query in ["?state=open", "?kind=pull", "?before=x", "?limit=-1", "?limit=", "?colour=red", "?before=1.5"] {
+    assert_eq!(ids("?undelivered=true").await, [7]);
+    assert_eq!(ids("?undelivered=false&limit=1").await, [8]);
+    assert_eq!(ids("?younger_than_seconds=3600").await, [8, 7, 6, 5, 4]);
+    assert_eq!(ids("?older_than_seconds=3600").await, [0; 0]);
+    let mut pages = Vec::new();
+    let mut page = "?limit=3".to_owned();
+    loop {
+        let listed = world.ask(&format!("/callbacks{page}")).await.json();
+        pages.push(listed["callbacks"].as_array().unwrap().len());
+        let Some(next) = listed["next"].as_u64() else { break };
+        page = format!("?limit=3&before={next}");
+    }
+    assert_eq!(pages, [3, 3, 2]);
+    for query in [
+        "?state=open",
+        "?kind=pull",
+        "?before=x",
+        "?limit=-1",
+        "?limit=",
+        "?colour=red",
+        "?before=1.5",
+        "?undelivered=1",
+        "?older_than_seconds=-1",
+        "?younger_than_seconds=99999999999",
+    ] {
         let answer = world.ask(&format!("/callbacks{query}")).await;
         assert_eq!(answer.status, 400, "{query}");
         assert!(answer.json()["error"].as_str().unwrap().len() > 10, "{query}");
@@ -117,6 +141,10 @@ async fn a_record_says_what_became_of_a_callback() {
     assert_eq!(record["accepted_at"], "2026-01-15T10:00:00.000Z");
     assert_eq!(record["fingerprint"].as_str(), world.shop.request().key());
     assert!(record["due_at"].is_string() && record["ended_at"].is_null(), "{record}");
+    let told = ["blocked_by", "budget_ms", "took_ms", "replay", "expires_at"].map(|name| record[name].clone());
+    let expected = json!(["wordfence-waf", 5_000, null, "pending", "2026-01-17T10:00:00.000Z"]);
+    assert_eq!(Value::from(told.to_vec()), expected);
+    assert!(record["advice"].as_str().unwrap().contains("Wordfence"), "{record}");
 
     world.time.as_ref().unwrap().pass(Duration::from_secs(5), Duration::from_millis(100)).await;
     world.until_settled(1).await;
@@ -148,7 +176,19 @@ async fn a_dead_callback_is_brought_to_the_shop_again_when_somebody_says_so() {
     assert_eq!(world.metric(r#"kallback_dead_total{kind="authorization"}"#), 1);
     world.shop.come_back().await;
 
-    let answer = world.tell("/callbacks/1/replay", &json!({})).await;
+    let replay = async |order: Value| world.tell("/callbacks/1/replay", &order).await;
+    for order in [json!({}), json!({ "dry_run": true }), json!({ "even_if_old": false })] {
+        let answer = replay(order).await;
+        assert_eq!((answer.status, &answer.json()["replay"]), (409, &"old".into()));
+        assert!(answer.json()["error"].as_str().unwrap().contains("even_if_old"));
+    }
+    let answer = replay(json!({ "dry_run": true, "even_if_old": true })).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({ "id": 1, "state": "dead", "dry_run": true })));
+    assert_eq!(replay(json!({ "even_if_odl": true })).await.status, 400);
+    assert_eq!(world.record().await["state"], "dead", "nothing was done yet");
+    world.shop.saw(0);
+
+    let answer = replay(json!({ "even_if_old": true })).await;
 
     assert_eq!((answer.status, answer.json()), (202, json!({ "id": 1, "state": "pending" })));
     world.until_settled(1).await;
@@ -172,9 +212,9 @@ async fn a_settled_callback_can_be_replayed_but_not_a_pending_or_an_older_one() 
     time.pass(Duration::from_secs(61), Duration::from_secs(1)).await;
     world.shop.next(Act::hang());
     assert_eq!(time.run(world.somebody().call(&push)).await.unwrap().status, 204);
-    for (id, what) in [(1, "there is a newer one"), (2, "it is at the shop"), (3, "there is none")] {
-        let answer = world.tell(&format!("/callbacks/{id}/replay"), &json!({})).await;
-        assert_eq!(answer.status, 404, "{what}");
+    for (id, why) in [(1, json!("superseded")), (2, json!("pending")), (3, Value::Null)] {
+        let answer = world.tell(&format!("/callbacks/{id}/replay"), &json!({ "even_if_old": true })).await;
+        assert_eq!((answer.status, &answer.json()["replay"]), (404, &why));
     }
     world.shop.saw(3);
 }

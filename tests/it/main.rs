@@ -19,6 +19,7 @@ mod duplicates;
 mod front_door;
 mod life;
 mod limits;
+mod operate;
 mod papers;
 mod passing;
 mod passing_through;

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, usize, &[&str])] = &[
     ("ledger", 2, &[]),
     ("probe", 2, &[]),
     ("delivery", 3, &[]),
+    ("klarna", 3, &[]),
     ("callback", 4, &[]),
     ("forward", 4, &[]),
     ("server", 5, &[]),

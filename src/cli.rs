@@ -7,11 +7,12 @@ mod demo;
 mod healthcheck;
 mod run;
 pub mod token;
+mod trigger;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -57,6 +58,13 @@ enum Command {
         /// End after this many seconds; without it, at Ctrl-C.
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<u64>,
+    },
+    /// Play Klarna: send a made-up callback to a gateway or to a bare shop, and say how it was answered.
+    Trigger {
+        #[command(flatten)]
+        trigger: Box<trigger::Arguments>,
+        #[command(flatten)]
+        config: ConfigArguments,
     },
     /// Ask a running kallback whether it is ready; exit code 0 if it is. For container health checks.
     Healthcheck {
@@ -113,6 +121,8 @@ enum Failure {
     #[error("error: {0}")]
     Demo(#[from] demo::DemoFault),
     #[error("error: {0}")]
+    Trigger(#[from] trigger::TriggerFault),
+    #[error("error: {0}")]
     Output(#[from] io::Error),
 }
 
@@ -150,6 +160,10 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
             Ok(token::run(&command, &settings.token, &Clock::system(), out)?)
         }
         Command::Demo { seconds } => Ok(if demo::run(seconds, out)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Trigger { trigger, config } => {
+            let loaded = config.with_key_file(trigger.key_file.as_deref()).origins().load_rules()?;
+            Ok(trigger::run(&trigger, &loaded.settings, out, err)?)
+        }
         Command::Healthcheck { config, address } => {
             let address = match address {
                 Some(address) => Some(address),
@@ -174,6 +188,12 @@ fn explain(misuse: &clap::Error, out: &mut (dyn Write + Send), err: &mut dyn Wri
 }
 
 impl ConfigArguments {
+    /// The same with `token.key_file` set.
+    fn with_key_file(mut self, file: Option<&Path>) -> Self {
+        self.set.extend(file.map(|file| ("token.key_file".to_owned(), file.to_string_lossy().into_owned())));
+        self
+    }
+
     fn origins(self) -> Origins {
         let named = [
             ("server.listen", self.listen),
@@ -223,7 +243,7 @@ mod tests {
     fn help_is_no_failure_and_misuse_is_another_one_than_a_fault() {
         let (code, out, err) = execute_with(&["--help"]);
         assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
-        for command in ["run", "check", "token", "demo", "healthcheck"] {
+        for command in ["run", "check", "token", "demo", "trigger", "healthcheck"] {
             assert!(out.contains(command), "{out}");
         }
         let (code, out, err) = execute_with(&["chekc"]);

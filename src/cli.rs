@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod healthcheck;
 mod run;
 pub mod token;
@@ -58,6 +59,13 @@ enum Command {
         /// End after this many seconds; without it, at Ctrl-C.
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<u64>,
+    },
+    /// Say what kallback would do with a request, and why, without sending anything.
+    Explain {
+        #[command(flatten)]
+        explain: Box<explain::Arguments>,
+        #[command(flatten)]
+        config: ConfigArguments,
     },
     /// Play Klarna: send a made-up callback to a gateway or to a bare shop, and say how it was answered.
     Trigger {
@@ -121,6 +129,8 @@ enum Failure {
     #[error("error: {0}")]
     Demo(#[from] demo::DemoFault),
     #[error("error: {0}")]
+    Explain(#[from] explain::ExplainFault),
+    #[error("error: {0}")]
     Trigger(#[from] trigger::TriggerFault),
     #[error("error: {0}")]
     Output(#[from] io::Error),
@@ -134,7 +144,7 @@ pub fn execute(
 ) -> ExitCode {
     let command = match CommandLine::try_parse_from(arguments) {
         Ok(line) => line.command,
-        Err(misuse) => return explain(&misuse, out, err),
+        Err(misuse) => return tell_misuse(&misuse, out, err),
     };
     match perform(command, out, err) {
         Ok(code) => code,
@@ -160,6 +170,10 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
             Ok(token::run(&command, &settings.token, &Clock::system(), out)?)
         }
         Command::Demo { seconds } => Ok(if demo::run(seconds, out)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Explain { explain, config } => {
+            let loaded = config.with_key_file(explain.key_file.as_deref()).origins().load_rules()?;
+            Ok(explain::run(&explain, &loaded.settings, &Clock::system(), out)?)
+        }
         Command::Trigger { trigger, config } => {
             let loaded = config.with_key_file(trigger.key_file.as_deref()).origins().load_rules()?;
             Ok(trigger::run(&trigger, &loaded.settings, out, err)?)
@@ -177,7 +191,7 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
 }
 
 /// Help and version go to the output and are no failure; what was written wrongly goes to the errors.
-fn explain(misuse: &clap::Error, out: &mut (dyn Write + Send), err: &mut dyn Write) -> ExitCode {
+fn tell_misuse(misuse: &clap::Error, out: &mut (dyn Write + Send), err: &mut dyn Write) -> ExitCode {
     let text = misuse.render();
     let (told, code) = if misuse.use_stderr() {
         (write!(err, "{}", text.ansi()), ExitCode::from(MISUSED))
@@ -188,9 +202,13 @@ fn explain(misuse: &clap::Error, out: &mut (dyn Write + Send), err: &mut dyn Wri
 }
 
 impl ConfigArguments {
-    /// The same with `token.key_file` set.
+    /// The same with `token.key_file` set, to a file that must be there.
     fn with_key_file(mut self, file: Option<&Path>) -> Self {
-        self.set.extend(file.map(|file| ("token.key_file".to_owned(), file.to_string_lossy().into_owned())));
+        if let Some(file) = file {
+            let file = file.to_string_lossy().into_owned();
+            let options = [("token.key_file", file), ("token.make_development_key", "false".to_owned())];
+            self.set.extend(options.map(|(option, value)| (option.to_owned(), value)));
+        }
         self
     }
 
@@ -243,7 +261,7 @@ mod tests {
     fn help_is_no_failure_and_misuse_is_another_one_than_a_fault() {
         let (code, out, err) = execute_with(&["--help"]);
         assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
-        for command in ["run", "check", "token", "demo", "trigger", "healthcheck"] {
+        for command in ["run", "check", "token", "demo", "explain", "trigger", "healthcheck"] {
             assert!(out.contains(command), "{out}");
         }
         let (code, out, err) = execute_with(&["chekc"]);

@@ -32,6 +32,7 @@ use crate::config::place::Place;
 use crate::config::reader::{Findings, Reader};
 use crate::config::section::Section;
 use crate::config::tree::Table;
+use crate::recognise::Recogniser;
 use crate::upstream::Address;
 
 /// Largest config file in bytes.
@@ -104,7 +105,8 @@ impl Origins {
         load(&Sources { file, environment: self.environment.clone(), flags: self.flags.clone() })
     }
 
-    /// The same for a command that only looks at rules and keys: without a file, what only a start needs may be absent.
+    /// The same for a command that only looks at rules and keys: without a file, what only a start needs may be absent,
+    /// and the rules of all platforms are on unless a flag or the environment names some.
     ///
     /// # Errors
     ///
@@ -113,7 +115,9 @@ impl Origins {
         if self.file.is_some() {
             return self.load();
         }
-        let file = Some(FileText { path: PathBuf::new(), text: RULES_ONLY.to_owned() });
+        let presets: Vec<&str> = Recogniser::preset_names().collect();
+        let text = format!("{RULES_ONLY}[callbacks]\npresets = {presets:?}\n");
+        let file = Some(FileText { path: PathBuf::new(), text });
         let loaded = load(&Sources { file, environment: self.environment.clone(), flags: self.flags.clone() })?;
         // They are about these stand-ins.
         Ok(Loaded { warnings: Vec::new(), ..loaded })

@@ -39,7 +39,8 @@ pub(super) struct Arguments {
     /// The gateway or shop, https://shop.example; or the whole callback URL as the shop gave it to Klarna, token and
     /// placeholders included.
     url: String,
-    /// The shop platform whose URL is made up; without it the first one of the config that receives this kind.
+    /// The shop platform whose URL is made up; without it the first one of the config that receives this kind, and
+    /// without a config woocommerce's.
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// File with the token key; without it that of the config. With neither, no token is minted.
@@ -118,8 +119,8 @@ pub(super) enum TriggerFault {
     #[error("{0}; `kallback check` lists those of a config, docs/platforms.md all of them")]
     Preset(#[from] UnknownPreset),
     /// The preset's platform receives no such callback.
-    #[error("{preset} receives no {kind}, only {known}; name another --preset, or write the whole callback URL")]
-    NoPlace { preset: String, kind: Kind, known: String },
+    #[error("no plugin of {presets} receives {kind}{}; write the whole callback URL", but(.known))]
+    NoPlace { presets: String, kind: Kind, known: String },
     /// Only pushes have a schedule.
     #[error("--push-schedule is for pushes, and this is a {0}")]
     NoSchedule(Kind),
@@ -181,6 +182,10 @@ impl From<ClientName> for Client {
             ClientName::Socket => Self::Socket,
         }
     }
+}
+
+fn but(known: &str) -> String {
+    if known.is_empty() { String::new() } else { format!(", only {known}; name another --preset") }
 }
 
 fn kind(name: &str) -> Result<Kind, String> {

@@ -18,9 +18,6 @@ use crate::probe::{Origin, Probe, Trust};
 use crate::recognise::{Recogniser, UnknownPreset};
 use crate::token::{self, Cut, Found, Guard, TTL_DEFAULT, Ticket, expiry_for};
 
-/// Whose URL is made up if nothing says otherwise.
-const USUAL_PRESET: &str = "woocommerce";
-
 /// No retry is waited for longer than this unless a number of attempts was asked for.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -111,15 +108,15 @@ fn place(arguments: &Arguments, settings: &Settings) -> Result<&'static Place, T
     let kind = arguments.kind;
     let presets = match &arguments.preset {
         Some(name) => std::slice::from_ref(name),
-        None if settings.recognise.presets.is_empty() => &[USUAL_PRESET.to_owned()],
         None => &settings.recognise.presets,
     };
     if let Some(unknown) = presets.iter().find(|name| !Recogniser::preset_names().any(|known| known == *name)) {
         return Err(UnknownPreset(unknown.clone()).into());
     }
     presets.iter().find_map(|preset| places::place(preset, kind)).ok_or_else(|| {
-        let known: Vec<&str> = presets.iter().flat_map(|preset| places::kinds(preset)).map(Kind::name).collect();
-        TriggerFault::NoPlace { preset: presets.join(", "), kind, known: known.join(", ") }
+        let known: Vec<&str> =
+            arguments.preset.iter().flat_map(|preset| places::kinds(preset)).map(Kind::name).collect();
+        TriggerFault::NoPlace { presets: presets.join(", "), kind, known: known.join(", ") }
     })
 }
 

@@ -227,7 +227,10 @@ impl fmt::Display for Verdict {
             (1, true) => write!(f, "answered {detail} in {slowest} ms of {budget}"),
             (1, false) => write!(f, "NOT answered as it should be: {detail}"),
             (_, true) => write!(f, "{content} of {planned} answered, slowest in {slowest} ms of {budget}"),
-            (_, false) => write!(f, "only {content} of {planned} answered as they should be; the last one: {detail}"),
+            (_, false) => write!(
+                f,
+                "{content} of {planned} answered as they should be, NOT the others; the last of these: {detail}"
+            ),
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Trust {
     verifier: Arc<WebPkiServerVerifier>,
     provider: Arc<CryptoProvider>,
     believes_all: bool,
-    versions: &'static [&'static SupportedProtocolVersion],
+    versions: Vec<&'static SupportedProtocolVersion>,
 }
 
 /// Authorities that cannot be believed.
@@ -78,7 +78,7 @@ impl Trust {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
         let verifier = builder.build().map_err(TrustFault::Verifier)?;
-        Ok(Self { verifier, provider, believes_all: false, versions: rustls::ALL_VERSIONS })
+        Ok(Self { verifier, provider, believes_all: false, versions: rustls::ALL_VERSIONS.to_vec() })
     }
 
     /// Goes on whatever the certificate is; [`TlsFacts::fault`] still says what is wrong with it. For diagnosis only.
@@ -89,8 +89,8 @@ impl Trust {
 
     /// Speaks only these versions of TLS.
     #[must_use]
-    pub fn speaking(self, versions: &'static [&'static SupportedProtocolVersion]) -> Self {
-        Self { versions, ..self }
+    pub fn speaking(self, versions: &[&'static SupportedProtocolVersion]) -> Self {
+        Self { versions: versions.to_vec(), ..self }
     }
 
     /// The handshake, and what it showed: also when it failed.
@@ -107,7 +107,7 @@ impl Trust {
         });
         // A config of its own for each call: nothing is resumed from the call before, as with a client that is new.
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(self.versions)
+            .with_protocol_versions(&self.versions)
             .map_err(Fault::Tls)?
             .dangerous()
             .with_custom_certificate_verifier(witness.clone())

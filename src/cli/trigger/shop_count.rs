@@ -1,6 +1,7 @@
 //! How often was the shop asked? The caller cannot see it; kallback's records can tell.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -16,6 +17,10 @@ use crate::clock::Clock;
 use crate::event::Class;
 use crate::klarna::habits;
 use crate::probe::{Origin, Probe, Trust};
+
+/// How often, and how many times, an uncertain record is looked at again: for a second and a half in all.
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
+const LOOKS_AGAIN_MAX: usize = 15;
 
 /// Who can tell.
 pub(super) enum Counter {
@@ -112,12 +117,22 @@ impl Counter {
                 ShopSaw::Requests(0)
             }
             Self::Nobody(hint) => ShopSaw::Unknown((*hint).to_owned()),
-            Self::Admin { .. } => match (before, self.count().await) {
-                (Ok(before), Ok(after)) => difference(before, &after),
-                (Err(why), _) => ShopSaw::Unknown(why.clone()),
-                (_, Err(why)) => ShopSaw::Unknown(why),
-            },
+            Self::Admin { .. } => self.settled_since(before).await.unwrap_or_else(ShopSaw::Unknown),
         }
+    }
+
+    /// Looks again for a while if nothing is certain yet: an answer goes out before the record's end is written.
+    async fn settled_since(&self, before: &Attempts) -> Result<ShopSaw, String> {
+        let before = before.as_ref().map_err(Clone::clone)?;
+        let mut shop_saw = difference(before, &self.count().await?);
+        for _ in 0..LOOKS_AGAIN_MAX {
+            if matches!(shop_saw, ShopSaw::Requests(_)) {
+                break;
+            }
+            tokio::time::sleep(LOOKS_EVERY).await;
+            shop_saw = difference(before, &self.count().await?);
+        }
+        Ok(shop_saw)
     }
 }
 

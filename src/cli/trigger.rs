@@ -168,7 +168,6 @@ pub(super) fn run(
     })?;
     let verdict = report::Verdict::of(&aim, &plan, &calls);
     screen.close(&verdict, &shop_saw)?;
-    drop(screen);
     if arguments.json {
         writeln!(out, "{}", report::as_json(&aim, &plan, &calls, &verdict, &shop_saw))?;
     }

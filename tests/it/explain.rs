@@ -127,11 +127,10 @@ async fn a_body_can_be_too_large_or_reach_another_callback() {
     let (code, out, _) = told(explain("/any/page").args(form)).await;
     let said: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &said["callback"], &said["form_bypass"]), (1, &false.into(), &true.into()));
-    fs::write(&body, vec![b' '; 1 << 20]).unwrap();
-    let (code, out, _) = told(explain(&callback.target).args(["--set", "callbacks.body_bytes_max=1000"])).await;
-    if code == 1 && !out.is_empty() {
-        assert_eq!(verdict(&out), "body_too_large");
-    }
+    fs::write(&body, vec![b' '; 1025]).unwrap();
+    let (code, out, err) =
+        told(explain(&callback.target).args(["--set", "limits.callback_body_bytes_max=1 KiB"])).await;
+    assert_eq!((code, err.as_str(), verdict(&out).as_str()), (1, "", "body_too_large"));
 }
 
 #[tokio::test]
@@ -173,4 +172,13 @@ async fn what_cannot_be_asked_for_is_said() {
         assert_eq!((code, out.as_str()), (1, ""));
         assert!(err.contains(message), "{err}");
     }
+}
+
+#[tokio::test]
+async fn the_documented_example_is_what_it_says() {
+    let paper = fs::read_to_string("docs/trigger.md").unwrap();
+    let (_, example) = paper.split_once("```sh\nkallback explain POST '").unwrap();
+    let (target, rest) = example.split_once("' --presets woocommerce\n```\n\n```\n").unwrap();
+    let (_, out, _) = told(kallback().args(["explain", "POST", target, "--presets", "woocommerce"])).await;
+    assert_eq!(rest.split_once("```").unwrap().0, out);
 }

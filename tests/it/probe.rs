@@ -53,7 +53,7 @@ async fn only_so_much_of_a_body_is_read() {
 async fn a_certificate_that_is_not_believed_is_kept_and_can_be_passed_over() {
     let authority = Authority::new();
     let shop = Shop::over_tls(&authority, "shop.example").await;
-    let mut probe = trusting(&Authority::new(), &shop);
+    let mut probe = Probe { connect_to: Some(shop.tcp()), ..plain() };
     let unanswered = call(&probe, "https://shop.example/").await.unwrap_err();
     assert_eq!(unanswered.seen.step, Step::Handshake);
     let tls = unanswered.seen.tls.unwrap();

@@ -26,10 +26,18 @@ const LOOKS_AGAIN_MAX: usize = 15;
 pub(super) enum Counter {
     /// Nobody is in between.
     Bare,
-    /// An admin listener, about the notices of a kind and a subject.
-    Admin { probe: Probe, origin: Origin, target: String, token: Option<SecretString> },
+    /// An admin listener.
+    Admin(Box<Admin>),
     /// Nobody, and what to do about it.
     Nobody(&'static str),
+}
+
+/// An admin listener, asked about the notices of a kind and a subject.
+pub(super) struct Admin {
+    probe: Probe,
+    origin: Origin,
+    target: String,
+    token: Option<SecretString>,
 }
 
 /// What is known of the shop.
@@ -78,7 +86,7 @@ impl Counter {
             None => settings.admin.token.clone(),
         };
         let subject = percent_encoding::utf8_percent_encode(subject, percent_encoding::NON_ALPHANUMERIC);
-        Ok(Self::Admin {
+        Ok(Self::Admin(Box::new(Admin {
             probe: Probe {
                 limits: habits::LIMITS,
                 trust: Trust::public_and(None)?,
@@ -88,12 +96,35 @@ impl Counter {
             origin: Origin { is_tls: false, host: address.ip().to_string(), port: address.port() },
             target: format!("/callbacks?kind={}&subject={subject}", aim.kind),
             token,
-        })
+        })))
     }
 
     /// What the records say now.
     pub(super) async fn count(&self) -> Attempts {
-        let Self::Admin { probe, origin, target, token } = self else { return Ok(HashMap::new()) };
+        match self {
+            Self::Admin(admin) => admin.count().await,
+            Self::Bare | Self::Nobody(_) => Ok(HashMap::new()),
+        }
+    }
+
+    /// What the shop saw since then.
+    pub(super) async fn since(&self, before: &Attempts, calls: &Calls) -> ShopSaw {
+        let attempts = || calls.calls.iter().flat_map(|call| &call.attempts);
+        match self {
+            Self::Bare => ShopSaw::Requests(attempts().filter(|attempt| attempt.was_sent()).count() as u64),
+            Self::Nobody(_) if !calls.calls.is_empty() && attempts().all(|attempt| attempt.is_replay) => {
+                ShopSaw::Requests(0)
+            }
+            Self::Nobody(hint) => ShopSaw::Unknown((*hint).to_owned()),
+            Self::Admin(admin) => admin.settled_since(before).await.unwrap_or_else(ShopSaw::Unknown),
+        }
+    }
+}
+
+impl Admin {
+    /// What the records say now.
+    async fn count(&self) -> Attempts {
+        let Self { probe, origin, target, token } = self;
         let mut request = Request::get(target);
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose_secret()));
@@ -106,19 +137,6 @@ impl Counter {
         let page: Page = serde_json::from_slice(&answered.reply.body)
             .map_err(|_| format!("{origin} is no admin listener of kallback"))?;
         Ok(page.callbacks.into_iter().map(|record| (record.id, record)).collect())
-    }
-
-    /// What the shop saw since then.
-    pub(super) async fn since(&self, before: &Attempts, calls: &Calls) -> ShopSaw {
-        let attempts = || calls.calls.iter().flat_map(|call| &call.attempts);
-        match self {
-            Self::Bare => ShopSaw::Requests(attempts().filter(|attempt| attempt.was_sent()).count() as u64),
-            Self::Nobody(_) if !calls.calls.is_empty() && attempts().all(|attempt| attempt.is_replay) => {
-                ShopSaw::Requests(0)
-            }
-            Self::Nobody(hint) => ShopSaw::Unknown((*hint).to_owned()),
-            Self::Admin { .. } => self.settled_since(before).await.unwrap_or_else(ShopSaw::Unknown),
-        }
     }
 
     /// Looks again for a while if nothing is certain yet: an answer goes out before the record's end is written.

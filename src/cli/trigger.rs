@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     /// country_change, shipping_option_update, upsell or upsell_validation.
     #[arg(value_parser = kind)]
     kind: Kind,
-    /// The gateway or shop, https://shop.example; or the whole callback URL as the shop gave it to Klarna, token and
+    /// The gateway or shop, as `https://HOST`; or the whole callback URL as the shop gave it to Klarna, token and
     /// placeholders included.
     url: String,
     /// The shop platform whose URL is made up; without it the first one of the config that receives this kind, and

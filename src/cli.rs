@@ -6,15 +6,17 @@ mod admin_client;
 mod callbacks;
 mod check;
 mod demo;
+mod explain;
 mod healthcheck;
 mod run;
 pub mod token;
 mod top;
+mod trigger;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -69,6 +71,20 @@ enum Command {
         /// End after this many seconds; without it, at Ctrl-C.
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<u64>,
+    },
+    /// Say what kallback would do with a request, and why, without sending anything.
+    Explain {
+        #[command(flatten)]
+        explain: Box<explain::Arguments>,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Play Klarna: send a made-up callback to a gateway or to a bare shop, and say how it was answered.
+    Trigger {
+        #[command(flatten)]
+        trigger: Box<trigger::Arguments>,
+        #[command(flatten)]
+        config: ConfigArguments,
     },
     /// Ask a running kallback whether it is ready; exit code 0 if it is. For container health checks.
     Healthcheck {
@@ -140,6 +156,10 @@ enum Failure {
     #[error("error: nobody is there to be asked; say --yes, or --dry-run to see what would happen")]
     Unconfirmed,
     #[error("error: {0}")]
+    Explain(#[from] explain::ExplainFault),
+    #[error("error: {0}")]
+    Trigger(#[from] trigger::TriggerFault),
+    #[error("error: {0}")]
     Output(#[from] io::Error),
 }
 
@@ -151,7 +171,7 @@ pub fn execute(
 ) -> ExitCode {
     let command = match CommandLine::try_parse_from(arguments) {
         Ok(line) => line.command,
-        Err(misuse) => return explain(&misuse, out, err),
+        Err(misuse) => return tell_misuse(&misuse, out, err),
     };
     match perform(command, out, err) {
         Ok(code) => code,
@@ -178,6 +198,14 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
             Ok(token::run(&command, &settings.token, &Clock::system(), out)?)
         }
         Command::Demo { seconds } => Ok(if demo::run(seconds, out)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Explain { explain, config } => {
+            let loaded = config.with_key_file(explain.key_file.as_deref()).origins().load_rules()?;
+            Ok(explain::run(&explain, &loaded.settings, &Clock::system(), out)?)
+        }
+        Command::Trigger { trigger, config } => {
+            let loaded = config.with_key_file(trigger.key_file.as_deref()).origins().load_rules()?;
+            Ok(trigger::run(&trigger, &loaded.settings, out, err)?)
+        }
         Command::Healthcheck { config, address } => {
             let address = match address {
                 Some(address) => Some(address),
@@ -192,7 +220,7 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
 }
 
 /// Help and version go to the output and are no failure; what was written wrongly goes to the errors.
-fn explain(misuse: &clap::Error, out: &mut (dyn Write + Send), err: &mut dyn Write) -> ExitCode {
+fn tell_misuse(misuse: &clap::Error, out: &mut (dyn Write + Send), err: &mut dyn Write) -> ExitCode {
     let text = misuse.render();
     let (told, code) = if misuse.use_stderr() {
         (write!(err, "{}", text.ansi()), ExitCode::from(MISUSED))
@@ -203,6 +231,16 @@ fn explain(misuse: &clap::Error, out: &mut (dyn Write + Send), err: &mut dyn Wri
 }
 
 impl ConfigArguments {
+    /// The same with `token.key_file` set, to a file that must be there.
+    fn with_key_file(mut self, file: Option<&Path>) -> Self {
+        if let Some(file) = file {
+            let file = file.to_string_lossy().into_owned();
+            let options = [("token.key_file", file), ("token.make_development_key", "false".to_owned())];
+            self.set.extend(options.map(|(option, value)| (option.to_owned(), value)));
+        }
+        self
+    }
+
     fn origins(self) -> Origins {
         let named = [
             ("server.listen", self.listen),
@@ -252,7 +290,7 @@ mod tests {
     fn help_is_no_failure_and_misuse_is_another_one_than_a_fault() {
         let (code, out, err) = execute_with(&["--help"]);
         assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
-        for command in ["run", "check", "callbacks", "token", "demo", "healthcheck", "top"] {
+        for command in ["run", "check", "callbacks", "token", "demo", "explain", "trigger", "healthcheck", "top"] {
             assert!(out.contains(command), "{out}");
         }
         let (code, out, err) = execute_with(&["chekc"]);

@@ -99,7 +99,8 @@ fn route_as_json(route: &Route) -> Value {
     json!({ "name": route.name, "kind": route.kind.name(), "proof": proof, "mode": mode })
 }
 
-fn proof(route: &Route) -> (&'static str, &'static str) {
+/// What a route demands, and how strictly.
+pub(super) fn proof(route: &Route) -> (&'static str, &'static str) {
     let word = |mode| match mode {
         Mode::Enforce => "enforced",
         Mode::Observe => "observed",

@@ -1,15 +1,13 @@
 //! The commands that ask or tell and end, with the real binary.
 
 use std::fs;
-use std::process::Output;
 
 use serde_json::Value;
 
 use crate::support::callbacks::{Callback, Purchase};
-use crate::support::process::kallback;
+use crate::support::process::{kallback, told};
 use crate::support::script::Act;
 use crate::support::site::Site;
-use crate::support::time::patiently;
 
 #[tokio::test]
 async fn check_tells_all_faults_at_once_with_their_places() {
@@ -146,11 +144,4 @@ async fn a_demo_that_is_cut_short_fails_and_leaves_nothing_behind() {
     assert_eq!((code, err.as_str()), (1, ""), "{out}");
     assert!(out.contains("NOT SHOWN to its end: a stampede."), "{out}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-}
-
-/// Runs a command to its end: its exit code, output and errors.
-async fn told(command: &mut tokio::process::Command) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = patiently("the command's end", command.output()).await.unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
 }

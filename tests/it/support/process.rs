@@ -1,7 +1,7 @@
 //! The real binary: started, read, signalled, and seen to end.
 
 use std::net::SocketAddr;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -33,6 +33,13 @@ pub fn kallback() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kallback"));
     command.env_clear().stdin(Stdio::null()).kill_on_drop(true);
     command
+}
+
+/// Runs a command to its end: its exit code, output and errors.
+pub async fn told(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = patiently("the command's end", command.output()).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
 }
 
 /// The same command, for a process to which a file that may not grow is an error like a full disk, and not the end.

@@ -5,11 +5,12 @@
 mod check;
 mod demo;
 mod healthcheck;
+mod init;
 mod run;
 pub mod token;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +53,8 @@ enum Command {
         #[command(subcommand)]
         command: token::TokenCommand,
     },
+    /// Write the smallest config that works for a shop, with keys; asks for what no flag says.
+    Init(init::InitArguments),
     /// Show what kallback does: a gateway, a sample shop and made-up Klarna traffic, without any set-up.
     Demo {
         /// End after this many seconds; without it, at Ctrl-C.
@@ -113,7 +116,19 @@ enum Failure {
     #[error("error: {0}")]
     Demo(#[from] demo::DemoFault),
     #[error("error: {0}")]
+    Init(#[from] init::InitFault),
+    #[error("error: {0}")]
     Output(#[from] io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            // The command line says too little.
+            Self::Init(init::InitFault::Missing(_)) => ExitCode::from(MISUSED),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }
 
 /// Runs the command that `arguments` name; the first one is the program's name.
@@ -131,7 +146,7 @@ pub fn execute(
         Err(failure) => {
             // Where nobody can be told there is nothing left to do but to fail.
             let _ = writeln!(err, "{}", Causes(&failure));
-            ExitCode::FAILURE
+            failure.code()
         }
     }
 }
@@ -149,6 +164,10 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
             let settings = config.origins().load()?.settings;
             Ok(token::run(&command, &settings.token, &Clock::system(), out)?)
         }
+        Command::Init(arguments) => {
+            initialise(arguments, out, err)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Demo { seconds } => Ok(if demo::run(seconds, out)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Command::Healthcheck { config, address } => {
             let address = match address {
@@ -160,6 +179,15 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Questions go to the errors: the output may be for programs.
+fn initialise(arguments: init::InitArguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), init::InitFault> {
+    let stdin = io::stdin();
+    let mut input = stdin.lock();
+    let is_terminal = input.is_terminal();
+    let people = is_terminal.then_some(init::People { input: &mut input, output: err });
+    init::run(arguments, people, &Clock::system(), out)
 }
 
 /// Help and version go to the output and are no failure; what was written wrongly goes to the errors.
@@ -223,7 +251,7 @@ mod tests {
     fn help_is_no_failure_and_misuse_is_another_one_than_a_fault() {
         let (code, out, err) = execute_with(&["--help"]);
         assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
-        for command in ["run", "check", "token", "demo", "healthcheck"] {
+        for command in ["run", "check", "token", "init", "demo", "healthcheck"] {
             assert!(out.contains(command), "{out}");
         }
         let (code, out, err) = execute_with(&["chekc"]);

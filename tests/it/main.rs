@@ -15,6 +15,7 @@ mod delivery;
 mod demo;
 mod duplicates;
 mod front_door;
+mod init;
 mod life;
 mod limits;
 mod papers;

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod healthcheck;
 mod init;
+mod papers;
 mod run;
 pub mod token;
 
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use thiserror::Error;
 
 use crate::clock::Clock;
@@ -69,6 +70,18 @@ enum Command {
         #[command(flatten)]
         config: ConfigArguments,
     },
+    /// Write the man pages into a folder. For packages.
+    #[command(hide = true)]
+    Man {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Print what a shell needs to complete command lines. For packages.
+    #[command(hide = true)]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Where the config comes from. A flag goes before an environment variable, and that before the file.
@@ -117,6 +130,8 @@ enum Failure {
     Demo(#[from] demo::DemoFault),
     #[error("error: {0}")]
     Init(#[from] init::InitFault),
+    #[error("error: {0}")]
+    Papers(#[from] papers::PapersFault),
     #[error("error: {0}")]
     Output(#[from] io::Error),
 }
@@ -169,6 +184,14 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo { seconds } => Ok(if demo::run(seconds, out)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Man { folder } => {
+            papers::man(CommandLine::command(), &folder)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            papers::completions(CommandLine::command(), shell, out)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Healthcheck { config, address } => {
             let address = match address {
                 Some(address) => Some(address),
@@ -243,7 +266,6 @@ mod tests {
 
     #[test]
     fn the_command_tree_is_sound() {
-        use clap::CommandFactory as _;
         CommandLine::command().debug_assert();
     }
 

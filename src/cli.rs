@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod healthcheck;
 mod init;
 mod papers;
@@ -61,6 +62,13 @@ enum Command {
         /// End after this many seconds; without it, at Ctrl-C.
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<u64>,
+    },
+    /// Look at the way from Klarna to the shop: which layer fails, and what to do. Exit code 1 if one does.
+    Doctor {
+        #[command(flatten)]
+        arguments: doctor::DoctorArguments,
+        #[command(flatten)]
+        config: ConfigArguments,
     },
     /// Ask a running kallback whether it is ready; exit code 0 if it is. For container health checks.
     Healthcheck {
@@ -131,6 +139,8 @@ enum Failure {
     #[error("error: {0}")]
     Init(#[from] init::InitFault),
     #[error("error: {0}")]
+    Doctor(#[from] doctor::DoctorFault),
+    #[error("error: {0}")]
     Papers(#[from] papers::PapersFault),
     #[error("error: {0}")]
     Output(#[from] io::Error),
@@ -140,7 +150,8 @@ impl Failure {
     fn code(&self) -> ExitCode {
         match self {
             // The command line says too little.
-            Self::Init(init::InitFault::Missing(_)) => ExitCode::from(MISUSED),
+            Self::Init(init::InitFault::Missing(_))
+            | Self::Doctor(doctor::DoctorFault::NoPlatform | doctor::DoctorFault::Url(_)) => ExitCode::from(MISUSED),
             _ => ExitCode::FAILURE,
         }
     }
@@ -184,6 +195,11 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo { seconds } => Ok(if demo::run(seconds, out)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Doctor { arguments, config } => {
+            // Without a config there is still the way from outside to look at.
+            let loaded = if config.config.is_some() { Some(config.origins().load()?) } else { None };
+            Ok(doctor::run(&arguments, loaded.as_ref(), Clock::system(), out)?)
+        }
         Command::Man { folder } => {
             papers::man(CommandLine::command(), &folder)?;
             Ok(ExitCode::SUCCESS)
@@ -273,7 +289,7 @@ mod tests {
     fn help_is_no_failure_and_misuse_is_another_one_than_a_fault() {
         let (code, out, err) = execute_with(&["--help"]);
         assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
-        for command in ["run", "check", "token", "init", "demo", "healthcheck"] {
+        for command in ["run", "check", "token", "init", "demo", "doctor", "healthcheck"] {
             assert!(out.contains(command), "{out}");
         }
         let (code, out, err) = execute_with(&["chekc"]);

@@ -13,6 +13,7 @@ mod cli;
 mod crash;
 mod delivery;
 mod demo;
+mod doctor;
 mod duplicates;
 mod front_door;
 mod init;

@@ -151,7 +151,7 @@ impl Failure {
         match self {
             // The command line says too little.
             Self::Init(init::InitFault::Missing(_))
-            | Self::Doctor(doctor::DoctorFault::NoPlatform | doctor::DoctorFault::Url(_)) => ExitCode::from(MISUSED),
+            | Self::Doctor(doctor::DoctorFault::NoPreset | doctor::DoctorFault::Url(_)) => ExitCode::from(MISUSED),
             _ => ExitCode::FAILURE,
         }
     }

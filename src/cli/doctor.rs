@@ -49,15 +49,15 @@ const KINDS: [Kind; 8] = [
 pub(super) struct DoctorArguments {
     /// The shop as Klarna reaches it: https://shop.example, or one callback's whole URL.
     url: String,
-    /// The platform that the shop runs on; without it, the first one of the config.
+    /// The shop platform whose callback is played; without it, the first one of the config.
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Recogniser::preset_names()))]
-    platform: Option<String>,
-    /// Go to this address, whatever the name says.
+    preset: Option<String>,
+    /// Connect to this address, whatever the URL's name says.
     #[arg(long, value_name = "IP:PORT")]
     connect_to: Option<SocketAddr>,
-    /// PEM file with an authority that is believed besides the public ones.
+    /// Believe this certificate authority too (PEM).
     #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
+    ca: Option<PathBuf>,
     /// Print one JSON object, for programs.
     #[arg(long)]
     json: bool,
@@ -70,8 +70,8 @@ pub(super) enum DoctorFault {
     #[error(transparent)]
     Url(#[from] NotAUrl),
     /// Nothing says where callbacks arrive.
-    #[error("say the shop's platform with --platform, kallback's config with --config, or a callback's whole URL")]
-    NoPlatform,
+    #[error("say the shop's platform with --preset, kallback's config with --config, or a callback's whole URL")]
+    NoPreset,
     /// The URL's path cannot stand in a request.
     #[error("the URL cannot be called: {0}")]
     Target(#[from] http::Error),
@@ -108,8 +108,8 @@ pub(super) fn run(
 
 fn patient(arguments: &DoctorArguments, loaded: Option<&Loaded>) -> Result<Patient, DoctorFault> {
     let (public, target) = Origin::of(&arguments.url)?;
-    let own_platform = arguments.platform.clone().map(|name| vec![name]);
-    let recognise = match (own_platform, loaded) {
+    let own_preset = arguments.preset.clone().map(|name| vec![name]);
+    let recognise = match (own_preset, loaded) {
         (Some(presets), _) => recognise::Settings { presets, ..recognise::Settings::default() },
         (None, Some(loaded)) => loaded.settings.recognise.clone(),
         (None, None) => recognise::Settings::default(),
@@ -126,7 +126,7 @@ fn callback(recognise: &recognise::Settings, target: &str) -> Result<(Kind, Requ
     let (kind, target) = if target == "/" {
         let place =
             recognise.presets.iter().find_map(|preset| KINDS.iter().find_map(|kind| places::place(preset, *kind)));
-        let place = place.ok_or(DoctorFault::NoPlatform)?;
+        let place = place.ok_or(DoctorFault::NoPreset)?;
         (place.kind, Purchase::made_up().fill(place.target))
     } else {
         let recogniser = Recogniser::new(recognise).ok();
@@ -165,7 +165,7 @@ fn admin_at(address: SocketAddr, loaded: &Loaded) -> Result<Admin, DoctorFault> 
 
 fn callers(arguments: &DoctorArguments, clock: Clock) -> Result<Callers, DoctorFault> {
     // The doctor goes on where Klarna would stop; what is wrong with the certificate is still told.
-    let trust = Trust::public_and(arguments.ca_file.as_deref())?.believing_all();
+    let trust = Trust::public_and(arguments.ca.as_deref())?.believing_all();
     let inside = Probe { limits: LIMITS, trust, connect_to: None, clock };
     Ok(Callers { outside: Probe { connect_to: arguments.connect_to, ..inside.clone() }, inside })
 }

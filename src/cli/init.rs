@@ -5,7 +5,7 @@ mod files;
 mod text;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -28,7 +28,7 @@ pub(super) struct InitArguments {
     #[arg(long, value_name = "URL", value_parser = answers::shop)]
     shop: Option<String>,
     /// The platform that the shop runs on.
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Recogniser::preset_names()))]
+    #[arg(long, visible_alias = "preset", value_name = "NAME", value_parser = PossibleValuesParser::new(Recogniser::preset_names()))]
     platform: Option<String>,
     /// The name under which customers and Klarna reach the shop: shop.example
     #[arg(long, value_name = "HOST", value_parser = answers::name)]
@@ -105,7 +105,7 @@ pub(super) fn run(
         written.undo();
         return Err(faults.into());
     }
-    let next = next_things(&answers, &plan.config);
+    let next = next_things(&answers, &plan);
     match as_json {
         true => writeln!(out, "{}", summary(&answers, &plan, &next))?,
         false => tell(&written, &next, out)?,
@@ -136,13 +136,17 @@ fn summary(answers: &Answers, plan: &Plan, next: &[String; 3]) -> serde_json::Va
     })
 }
 
-fn next_things(answers: &Answers, config: &Path) -> [String; 3] {
-    let (name, config) = (&answers.name, config.display());
+fn next_things(answers: &Answers, plan: &Plan) -> [String; 3] {
+    let (name, config) = (&answers.name, plan.config.display());
     let start = format!("kallback run --config {config}");
     match &answers.certificate {
         Certificate::Development => [
             format!("Start it: {start}"),
-            "See the shop through it: curl --insecure https://127.0.0.1:8443/".to_owned(),
+            format!(
+                "See the way to the shop: kallback doctor https://{name}:8443 --connect-to 127.0.0.1:8443 \
+                 --ca {} --config {config}",
+                plan.certificate(answers).certificate.display()
+            ),
             format!("With a certificate for {name}: kallback init --folder … --certificate … --key …"),
         ],
         Certificate::Own(_) => [
@@ -150,7 +154,9 @@ fn next_things(answers: &Answers, config: &Path) -> [String; 3] {
              set mode = \"observe\" in the config: URLs of the last three days have none."
                 .to_owned(),
             format!("Start it: {start} (or, from the Debian package: systemctl enable --now kallback)"),
-            format!("Have the name {name} lead to this machine, port 443."),
+            format!(
+                "Have {name} lead to this machine, and see the way there: kallback doctor https://{name} --config {config}"
+            ),
         ],
     }
 }

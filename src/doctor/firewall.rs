@@ -31,5 +31,5 @@ pub(super) fn blocker(reply: &Reply) -> Option<Blocker> {
         return None;
     }
     let Reply { status, reason, headers, body } = reply;
-    identify(*status, reason.as_ref().map(|reason| reason.as_bytes()), headers, body)
+    identify(*status, reason.as_ref().map(hyper::ext::ReasonPhrase::as_bytes), headers, body)
 }

@@ -1,6 +1,6 @@
 //! Is the name found, and does somebody listen at each of its addresses?
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Finding;
 use super::calls::{Facts, seen};
@@ -31,7 +31,7 @@ pub(super) fn check(public: &Origin, facts: &Facts) -> Vec<Finding> {
             Finding::fault(CHECK, format!("{host} is also {}, where nobody answers: {fault}", address.ip()), advice)
         })
         .collect();
-    if let Some(private) = seen.addresses.iter().map(|address| address.ip()).find(|ip| is_private(*ip)) {
+    if let Some(private) = seen.addresses.iter().map(SocketAddr::ip).find(|ip| is_private(*ip)) {
         let advice = "fine if the name means another address outside; ask a name server out there";
         findings.push(Finding::warning(
             CHECK,

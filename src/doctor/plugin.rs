@@ -23,7 +23,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
 fn by_status(status: StatusCode, what: String) -> Finding {
     match status {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-            let advice = "nobody serves this path: activate the payment plugin, or name the platform with --platform";
+            let advice = "nobody serves this path: activate the payment plugin, or name the platform with --preset";
             Finding::fault(CHECK, what, advice)
         }
         status if status.is_server_error() => {

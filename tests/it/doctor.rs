@@ -105,7 +105,7 @@ async fn answering(act: Act) -> (Shop, Ward) {
 fn signed_by_itself() -> Arc<ServerConfig> {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec![HOST.to_owned()]).unwrap().self_signed(&key).unwrap();
-    config_of(rustls::ALL_VERSIONS, Signed { certificate, key })
+    config_of(rustls::ALL_VERSIONS, &Signed { certificate, key })
 }
 
 /// A web server that wants no TLS on its port, and says so to everybody.
@@ -122,7 +122,7 @@ async fn plain_http() -> SocketAddr {
 }
 
 /// TLS as these versions have it.
-fn config_of(versions: &[&'static SupportedProtocolVersion], signed: Signed) -> Arc<ServerConfig> {
+fn config_of(versions: &[&'static SupportedProtocolVersion], signed: &Signed) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signed.key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
@@ -205,7 +205,7 @@ async fn a_certificate_is_told_to_have_ended_or_to_end_soon() {
         (60, Verdict::Good, ["59 days", ""]),
     ] {
         let end = UnixMillis(now.0 + days * 86_400_000);
-        let shop = Shop::over_this_tls(config_of(rustls::ALL_VERSIONS, authority.signs_until(&[HOST], end))).await;
+        let shop = Shop::over_this_tls(config_of(rustls::ALL_VERSIONS, &authority.signs_until(&[HOST], end))).await;
         let (found, text) = Ward::of(&shop, &authority).finds("certificate").await;
         assert_eq!(found, verdict, "{text}");
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
@@ -220,7 +220,7 @@ async fn a_version_of_tls_that_is_not_offered_is_named() {
         (&[&TLS12], Verdict::Warning, "only 1.2 is offered"),
         (&[&TLS13], Verdict::Warning, "1.2 is refused"),
     ] {
-        let shop = Shop::over_this_tls(config_of(versions, authority.signs(&[HOST]))).await;
+        let shop = Shop::over_this_tls(config_of(versions, &authority.signs(&[HOST]))).await;
         let (found, text) = Ward::of(&shop, &authority).finds("tls").await;
         assert_eq!(found, verdict, "{text}");
         assert!(text.contains(words), "{text}");
@@ -360,7 +360,7 @@ async fn the_command_says_it_in_words_in_json_and_in_its_exit_code() {
     let authority = site.authority.write(site.folder());
     let doctor = || {
         let mut command = site.command_of("doctor");
-        command.arg(format!("https://{HOST}")).arg("--ca-file").arg(&authority);
+        command.arg(format!("https://{HOST}")).arg("--ca").arg(&authority);
         command.args(["--connect-to", &running.address.to_string()]);
         command.args(["--admin-listen", &running.admin.to_string()]);
         command
@@ -380,7 +380,7 @@ async fn the_command_says_it_in_words_in_json_and_in_its_exit_code() {
     let (code, _, err) = told(kallback().args(["doctor", "shop.example"])).await;
     assert!(code == 2 && err.contains("https://"), "{err}");
     let (code, _, err) = told(kallback().args(["doctor", "https://shop.example"])).await;
-    assert!(code == 2 && err.contains("--platform") && err.contains("--config"), "{err}");
+    assert!(code == 2 && err.contains("--preset") && err.contains("--config"), "{err}");
     running.stop().await;
 }
 

@@ -285,6 +285,33 @@ mod tests {
         CommandLine::command().debug_assert();
     }
 
+    /// The command lines of all papers: what stands in blocks of `sh`, less comments and redirections.
+    fn lines_of_the_papers() -> Vec<String> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let papers = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+        let texts = papers.chain([root.join("README.md")]).filter_map(|paper| std::fs::read_to_string(paper).ok());
+        let blocks = texts.flat_map(|text| {
+            let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+            blocks.collect::<Vec<_>>()
+        });
+        let lines = blocks.flat_map(|block| {
+            let block = block.replace("\\\n", " ");
+            block.lines().map(|line| line.split(['#', '>', '|']).next().unwrap().trim().to_owned()).collect::<Vec<_>>()
+        });
+        lines.filter(|line| line.starts_with("kallback ")).collect()
+    }
+
+    #[test]
+    fn every_command_of_the_papers_is_understood() {
+        let lines = lines_of_the_papers();
+        assert!(lines.len() > 5, "{lines:?}");
+        for line in lines {
+            let words = line.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+            let understood = CommandLine::try_parse_from(words);
+            assert!(understood.is_ok(), "{line}: {}", understood.unwrap_err());
+        }
+    }
+
     #[test]
     fn help_is_no_failure_and_misuse_is_another_one_than_a_fault() {
         let (code, out, err) = execute_with(&["--help"]);

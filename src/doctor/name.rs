@@ -52,3 +52,47 @@ fn is_private(ip: IpAddr) -> bool {
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::UnixMillis;
+    use crate::doctor::Verdict;
+    use crate::probe::{Fault, Seen, Unanswered};
+
+    #[test]
+    fn every_address_must_answer_and_nobody_outside_reaches_a_private_one() {
+        let public = Origin { is_tls: true, host: "shop.example".to_owned(), port: 443 };
+        let found = |addresses: &[(&str, Option<&str>)]| {
+            let addresses: Vec<_> = addresses
+                .iter()
+                .map(|(address, fault)| (address.parse::<SocketAddr>().unwrap(), fault.map(str::to_owned)))
+                .collect();
+            let seen = Seen {
+                step: Step::Answer,
+                look_up: Some(Duration::ZERO),
+                addresses: addresses.iter().map(|(address, _)| *address).collect(),
+                ..Seen::default()
+            };
+            let unanswered = Unanswered { fault: Fault::TooSlow(Duration::ZERO), took: Duration::ZERO, seen };
+            let facts = Facts {
+                outside: Err(Box::new(unanswered)),
+                answered_at: UnixMillis(0),
+                addresses,
+                versions: None,
+                behind: None,
+                admin: None,
+            };
+            check(&public, &facts).into_iter().map(|finding| (finding.verdict, finding.what)).collect::<Vec<_>>()
+        };
+        let good = found(&[("192.0.2.7:443", None), ("[2001:db8::7]:443", None)]);
+        assert_eq!(good, [(Verdict::Good, "shop.example is 192.0.2.7, 2001:db8::7".to_owned())]);
+        let dead = found(&[("192.0.2.7:443", None), ("[2001:db8::7]:443", Some("too slow"))]);
+        assert!(dead.len() == 1 && dead[0].0 == Verdict::Fault && dead[0].1.contains("2001:db8::7"), "{dead:?}");
+        for private in ["10.0.0.1:443", "192.168.1.1:443", "[fd00::1]:443", "[::1]:443", "[::ffff:127.0.0.1]:443"] {
+            assert_eq!(found(&[(private, None)])[0].0, Verdict::Warning, "{private}");
+        }
+    }
+}

@@ -276,7 +276,7 @@ async fn a_plugin_that_does_not_listen_is_a_fault() {
     let world = World::start().await;
     for (act, words) in [
         (Act::minus_one(400), ["400 at the shop itself", "Activate the payment plugin"]),
-        (Act::reply(404).header("content-type", "text/html").body("<h1>Not found</h1>"), ["404", "plugin"]),
+        (Act::reply(404).header("content-type", "text/html").body("<h1>Not found</h1>"), ["404", "permalinks"]),
         (Act::reply(500), ["500", "error log"]),
     ] {
         world.shop.always_for("wc-api", act);

@@ -47,7 +47,7 @@ const KINDS: [Kind; 8] = [
 /// `kallback doctor …`
 #[derive(Clone, Debug, Args)]
 pub(super) struct DoctorArguments {
-    /// The shop as Klarna reaches it: https://shop.example, or one callback's whole URL.
+    /// The shop as Klarna reaches it, as in `https://shop.example`, or one callback's whole URL.
     url: String,
     /// The shop platform whose callback is played; without it, the first one of the config.
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Recogniser::preset_names()))]

@@ -24,7 +24,7 @@ pub(super) use self::answers::People;
 /// `kallback init …`. What no flag says is asked, on a terminal.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct InitArguments {
-    /// Where the shop is, as kallback reaches it: http://127.0.0.1:8080, https://host or unix:/path.
+    /// Where the shop is, as kallback reaches it, as in `http://127.0.0.1:8080`, `https://shop.internal` or `unix:/path`.
     #[arg(long, value_name = "URL", value_parser = answers::shop)]
     shop: Option<String>,
     /// The platform that the shop runs on.

@@ -27,6 +27,10 @@ use crate::clock::UnixMillis;
 use crate::event::Kind;
 use crate::probe::{Origin, Probe};
 
+/// Why nothing is known of the shop itself.
+const NOT_ASKED: &str = "the shop itself was not asked: name kallback's config with --config; one behind a unix socket \
+     cannot be asked";
+
 /// What is looked at.
 #[derive(Clone, Debug)]
 pub struct Patient {

@@ -123,11 +123,12 @@ fn tell(written: &Written, next: &[String; 3], out: &mut dyn Write) -> io::Resul
 
 fn summary(answers: &Answers, plan: &Plan, next: &[String; 3]) -> serde_json::Value {
     let pair = plan.certificate(answers);
+    let shown = |path: &PathBuf| path.display().to_string();
     json!({
-        "config": plan.config,
-        "token_keys": plan.token_keys,
-        "certificate": pair.certificate,
-        "key": pair.key,
+        "config": shown(&plan.config),
+        "token_keys": shown(&plan.token_keys),
+        "certificate": shown(&pair.certificate),
+        "key": shown(&pair.key),
         "development_certificate": answers.is_trial(),
         "shop": answers.shop,
         "platform": answers.platform,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::calls::{Facts, Outcome};
-use super::{Finding, Patient};
+use super::{Finding, NOT_ASKED, Patient};
 
 const CHECK: &str = "cold start";
 
@@ -13,7 +13,7 @@ const ADVICE: &str = "keep the shop's workers alive between calls (php-fpm: pm =
 /// Judges the shop's first answer of this run. Only a shop that has slept shows its cold start.
 pub(super) fn check(patient: &Patient, facts: &Facts) -> Vec<Finding> {
     let Some([first, second]) = &facts.behind else {
-        return vec![Finding::untried(CHECK, "the shop itself was not asked; name kallback's config with --config")];
+        return vec![Finding::untried(CHECK, NOT_ASKED)];
     };
     let (Some(first), Some(second)) = (took(first), took(second)) else {
         return vec![Finding::untried(CHECK, "the shop did not answer")];

@@ -269,6 +269,7 @@ async fn a_callback_that_nobody_checks_is_a_warning() {
     assert!(text.contains("let through (200)"), "{text}");
     let (_shop, ward) = answering(Act::reply(403).header("server", "nginx")).await;
     assert_eq!(ward.finds("token").await.0, Verdict::Warning, "a web server's own 403 is not kallback's");
+    assert_eq!(ward.finds("plugin").await.0, Verdict::Untried, "it may be kallback's, passed on by a front server");
 }
 
 #[tokio::test]

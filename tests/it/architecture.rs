@@ -25,6 +25,7 @@ const LAYERS: &[(&str, usize, &[&str])] = &[
     ("klarna", 3, &[]),
     ("callback", 4, &[]),
     ("forward", 4, &[]),
+    ("doctor", 4, &[]),
     ("server", 5, &[]),
     ("answer", 5, &[]),
     ("admin", 5, &[]),

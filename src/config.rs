@@ -42,7 +42,7 @@ use crate::upstream::Address;
 /// Largest config file in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// Stands in for a config file where nothing is started: nothing of this is ever opened or made.
+/// Stands in for a config file where nothing is started: no shop is called and no file made, and none need be there.
 const RULES_ONLY: &str = r#"
 [shop]
 url = "http://127.0.0.1"

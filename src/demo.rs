@@ -97,8 +97,8 @@ pub fn tune(settings: &mut app::Settings) {
 /// should.
 ///
 /// # Errors
-/// If `out` cannot be written, or the sample shop or the way to the gateway does not work at all. That a scene ends badly is no
-/// error.
+/// If `out` cannot be written, or the sample shop or the way to the gateway does not work at all. That a scene ends
+/// badly is no error.
 pub async fn run(
     options: Options,
     gateway: Gateway,

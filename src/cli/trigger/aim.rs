@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
 use secrecy::SecretString;
 
 use super::{Arguments, TriggerFault};
@@ -130,10 +130,7 @@ fn family_of(place: Option<&Place>, target: &str, kind: Kind, settings: &Setting
 }
 
 fn letter(arguments: &Arguments, purchase: &Purchase, target: &str) -> Result<Letter, TriggerFault> {
-    // As strictly as a request line is read.
-    let uri: Uri = target.parse().map_err(http::Error::from)?;
-    let mut letter = purchase.callback(arguments.kind, &uri.to_string())?;
-    *letter.request.uri_mut() = uri;
+    let mut letter = purchase.callback(arguments.kind, target)?;
     if let Some(file) = &arguments.body {
         let body = fs::read(file).map_err(|why| TriggerFault::File(file.clone(), why))?;
         *letter.request.body_mut() = body.into();

@@ -216,10 +216,11 @@ $tests = [
 
     'a constant comes before the environment, and the parameter may be called otherwise' => function (): void {
         define('WP_KALLBACK_KEY', '200 ' . str_repeat('ff', 32));
-        define('WP_KALLBACK_PARAMETER', 'kgw');
+        define('WP_KALLBACK_PARAMETER', 'k_gw');
         $url = checkout(['push' => PUSH])['push'];
-        expect('key 200', 1, preg_match('/&kgw=12c8[0-9a-f]{60}$/', $url));
+        expect('key 200', 1, preg_match('/&k_gw=12c8[0-9a-f]{60}$/', $url));
         expect('again', $url, checkout(['push' => $url])['push']);
+        expect('in another spelling', $url, checkout(['push' => PUSH . '&k.gw=x'])['push']);
     },
 ];
 

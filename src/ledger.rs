@@ -19,7 +19,7 @@ pub mod memory;
 mod records;
 mod rules;
 pub mod sqlite;
-mod stored;
+pub mod stored;
 
 #[cfg(test)]
 mod contract;

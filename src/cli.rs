@@ -4,17 +4,20 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod healthcheck;
+mod init;
+mod papers;
 mod run;
 pub mod token;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use thiserror::Error;
 
 use crate::clock::Clock;
@@ -52,11 +55,20 @@ enum Command {
         #[command(subcommand)]
         command: token::TokenCommand,
     },
+    /// Write the smallest config that works for a shop, with keys; asks for what no flag says.
+    Init(init::InitArguments),
     /// Show what kallback does: a gateway, a sample shop and made-up Klarna traffic, without any set-up.
     Demo {
         /// End after this many seconds; without it, at Ctrl-C.
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<u64>,
+    },
+    /// Look at the way from Klarna to the shop: which layer fails, and what to do. Exit code 1 if one does.
+    Doctor {
+        #[command(flatten)]
+        arguments: doctor::DoctorArguments,
+        #[command(flatten)]
+        config: ConfigArguments,
     },
     /// Ask a running kallback whether it is ready; exit code 0 if it is. For container health checks.
     Healthcheck {
@@ -65,6 +77,18 @@ enum Command {
         address: Option<SocketAddr>,
         #[command(flatten)]
         config: ConfigArguments,
+    },
+    /// Write the man pages into a folder. For packages.
+    #[command(hide = true)]
+    Man {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Print what a shell needs to complete command lines. For packages.
+    #[command(hide = true)]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
     },
 }
 
@@ -113,7 +137,24 @@ enum Failure {
     #[error("error: {0}")]
     Demo(#[from] demo::DemoFault),
     #[error("error: {0}")]
+    Init(#[from] init::InitFault),
+    #[error("error: {0}")]
+    Doctor(#[from] doctor::DoctorFault),
+    #[error("error: {0}")]
+    Papers(#[from] papers::PapersFault),
+    #[error("error: {0}")]
     Output(#[from] io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            // The command line says too little.
+            Self::Init(init::InitFault::Missing(_))
+            | Self::Doctor(doctor::DoctorFault::NoPreset | doctor::DoctorFault::Url(_)) => ExitCode::from(MISUSED),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }
 
 /// Runs the command that `arguments` name; the first one is the program's name.
@@ -131,7 +172,7 @@ pub fn execute(
         Err(failure) => {
             // Where nobody can be told there is nothing left to do but to fail.
             let _ = writeln!(err, "{}", Causes(&failure));
-            ExitCode::FAILURE
+            failure.code()
         }
     }
 }
@@ -149,7 +190,24 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
             let settings = config.origins().load()?.settings;
             Ok(token::run(&command, &settings.token, &Clock::system(), out)?)
         }
+        Command::Init(arguments) => {
+            initialise(arguments, out, err)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Demo { seconds } => Ok(if demo::run(seconds, out)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Doctor { arguments, config } => {
+            // Without a config there is still the way from outside to look at.
+            let loaded = if config.config.is_some() { Some(config.origins().load()?) } else { None };
+            Ok(doctor::run(&arguments, loaded.as_ref(), Clock::system(), out)?)
+        }
+        Command::Man { folder } => {
+            papers::man(CommandLine::command(), &folder)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            papers::completions(CommandLine::command(), shell, out)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Healthcheck { config, address } => {
             let address = match address {
                 Some(address) => Some(address),
@@ -160,6 +218,15 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Questions go to the errors: the output may be for programs.
+fn initialise(arguments: init::InitArguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), init::InitFault> {
+    let stdin = io::stdin();
+    let mut input = stdin.lock();
+    let is_terminal = input.is_terminal();
+    let people = is_terminal.then_some(init::People { input: &mut input, output: err });
+    init::run(arguments, people, &Clock::system(), out)
 }
 
 /// Help and version go to the output and are no failure; what was written wrongly goes to the errors.
@@ -215,15 +282,41 @@ mod tests {
 
     #[test]
     fn the_command_tree_is_sound() {
-        use clap::CommandFactory as _;
         CommandLine::command().debug_assert();
+    }
+
+    /// The command lines of all papers: what stands in blocks of `sh`, less comments and redirections.
+    fn lines_of_the_papers() -> Vec<String> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let papers = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+        let texts = papers.chain([root.join("README.md")]).filter_map(|paper| std::fs::read_to_string(paper).ok());
+        let blocks = texts.flat_map(|text| {
+            let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+            blocks.collect::<Vec<_>>()
+        });
+        let lines = blocks.flat_map(|block| {
+            let block = block.replace("\\\n", " ");
+            block.lines().map(|line| line.split(['#', '>', '|']).next().unwrap().trim().to_owned()).collect::<Vec<_>>()
+        });
+        lines.filter(|line| line.starts_with("kallback ")).collect()
+    }
+
+    #[test]
+    fn every_command_of_the_papers_is_understood() {
+        let lines = lines_of_the_papers();
+        assert!(lines.len() > 5, "{lines:?}");
+        for line in lines {
+            let words = line.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+            let understood = CommandLine::try_parse_from(words);
+            assert!(understood.is_ok(), "{line}: {}", understood.unwrap_err());
+        }
     }
 
     #[test]
     fn help_is_no_failure_and_misuse_is_another_one_than_a_fault() {
         let (code, out, err) = execute_with(&["--help"]);
         assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
-        for command in ["run", "check", "token", "demo", "healthcheck"] {
+        for command in ["run", "check", "token", "init", "demo", "doctor", "healthcheck"] {
             assert!(out.contains(command), "{out}");
         }
         let (code, out, err) = execute_with(&["chekc"]);

@@ -22,10 +22,14 @@ mod tests;
 mod tree;
 mod units;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+pub use development::make_key_file;
 pub use fault::{Faults, Finding};
 pub use place::Source;
+pub use readable::toml_text;
+pub use sections::shop_address;
 
 use crate::app::Settings;
 use crate::config::place::Place;
@@ -98,9 +102,12 @@ impl Origins {
     pub fn load_and_make(&self) -> Result<Loaded, Faults> {
         let loaded = self.load()?;
         let Some(path) = &loaded.key_file_to_make else { return Ok(loaded) };
-        development::make_key_file(path)
-            .map_err(|why| Faults::of_nowhere(format!("cannot make the token key file {}: {why}", path.display())))?;
-        self.load()
+        match make_key_file(path, 0o600) {
+            // Or another process that starts at the same time made it.
+            Ok(()) => self.load(),
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => self.load(),
+            Err(why) => Err(Faults::of_nowhere(format!("cannot make the token key file {}: {why}", path.display()))),
+        }
     }
 }
 

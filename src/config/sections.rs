@@ -16,6 +16,7 @@ use crate::config::checks;
 use crate::config::section::Section;
 
 pub(super) use callbacks::{patched, policy_of};
+pub use shop::shop_address;
 
 /// What the sections say.
 #[derive(Debug)]

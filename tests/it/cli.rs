@@ -115,7 +115,7 @@ async fn a_healthcheck_says_whether_kallback_is_ready() {
 async fn the_help_names_every_command_and_every_command_has_help() {
     let (code, help, err) = told(kallback().arg("--help")).await;
     assert_eq!((code, err.as_str()), (0, ""));
-    let commands = ["run", "check", "token", "demo", "healthcheck"];
+    let commands = ["run", "check", "token", "init", "demo", "doctor", "healthcheck"];
     for command in commands {
         assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}: {help}");
     }

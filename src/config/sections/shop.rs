@@ -86,6 +86,21 @@ impl Readable for Address {
     }
 }
 
+/// Reads an address of a shop as `shop.url` has it.
+///
+/// # Errors
+///
+/// What is wrong with it and what is wanted, in one line.
+pub fn shop_address(text: &str) -> Result<Address, String> {
+    parse_address(text.trim()).map_err(|complaints| {
+        let told = complaints.into_iter().map(|one| match one.hint {
+            Some(hint) => format!("{}; {hint}", one.message),
+            None => one.message,
+        });
+        told.collect::<Vec<_>>().join("; ")
+    })
+}
+
 fn parse_address(text: &str) -> Read<Address> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));

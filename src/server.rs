@@ -40,6 +40,7 @@ use crate::metrics::Telemetry;
 use crate::network::Network;
 
 use connection_limit::ConnectionLimit;
+pub use connection::Socket;
 pub use drain::{Drain, Stage, Watch};
 pub use interim::Interim;
 pub use listen::{BoundSocket, bind};
@@ -154,6 +155,15 @@ impl Front {
 pub async fn serve<H: Handler>(listener: TcpListener, front: Arc<Front>, handler: H, drain: Drain) {
     let doorway = connection::Doorway { front, handler, drain, speaks_tls: true };
     accept::accept(listener, doorway).await;
+}
+
+/// Takes one connection that somebody else accepted to its end, and answers its requests. It speaks HTTP/1.1 without
+/// TLS: the way in of simulations, which bring their own network. Draining ends it like any other.
+pub async fn receive<H: Handler>(socket: impl Socket, peer: SocketAddr, front: Arc<Front>, handler: H, drain: Drain) {
+    let Ok(place) = front.limit.take() else { return };
+    let accepted = front.clock.instant();
+    let doorway = connection::Doorway { front, handler, drain, speaks_tls: false };
+    doorway.receive(connection::Visitor { socket, peer, place, accepted }).await;
 }
 
 fn http1_builder(settings: &Settings) -> http1::Builder {

@@ -75,6 +75,8 @@ impl Redelivery {
         let next_due = self.ledger.next_due().await.ok().flatten();
         let until = next_due.map_or(ASK_AT_LEAST_EVERY, |due| due.since(self.clock.now()).min(ASK_AT_LEAST_EVERY));
         tokio::select! {
+            // In order, so that nothing here depends on chance.
+            biased;
             () = self.outage.rung() => {}
             () = self.flights.until_one_ended() => {}
             () = tokio::time::sleep(until) => {}

@@ -6,6 +6,7 @@
 
 mod acknowledgements;
 mod admission;
+mod by_hand;
 mod checkpointer;
 mod counts;
 mod ends;
@@ -37,6 +38,7 @@ use crate::ledger::{
 };
 use crate::message::Reply;
 
+pub use crate::ledger::sqlite::by_hand::Hand;
 pub use crate::ledger::sqlite::file::OpenError;
 
 /// How a file is used.

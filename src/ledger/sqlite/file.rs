@@ -80,7 +80,9 @@ pub enum OpenError {
 pub(super) struct LedgerFile {
     path: PathBuf,
     checkpoints: Checkpoints,
-    _lock: File,
+    /// The file system, if it is none of the machine's.
+    vfs: Option<&'static str>,
+    _lock: Option<File>,
 }
 
 /// The writer's connection, and the size of the WAL in pages after its last commit; a commit that wrote nothing
@@ -118,7 +120,12 @@ impl LedgerFile {
         }
         // The new names have to survive a power cut, too.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(place)?;
-        Ok(Self { path: absolute, checkpoints, _lock: lock })
+        Ok(Self { path: absolute, checkpoints, vfs: None, _lock: Some(lock) })
+    }
+
+    /// A file on a file system of SQLite's own, which looks after it.
+    pub(super) fn elsewhere(name: &str, vfs: &'static str, checkpoints: Checkpoints) -> Self {
+        Self { path: name.into(), checkpoints, vfs: Some(vfs), _lock: None }
     }
 
     /// Opens the connection that writes, and brings the file up to date.
@@ -148,7 +155,11 @@ impl LedgerFile {
     }
 
     fn connect(&self, access: OpenFlags) -> rusqlite::Result<Connection> {
-        let sql = Connection::open_with_flags(&self.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let sql = match self.vfs {
+            None => Connection::open_with_flags(&self.path, flags)?,
+            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs)?,
+        };
         // Only a moment's wait for another connection of this process that recovers the WAL.
         sql.busy_timeout(Duration::from_secs(1))?;
         sql.pragma_update(None, "trusted_schema", false)?;

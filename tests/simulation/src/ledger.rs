@@ -43,6 +43,8 @@ pub enum Fact {
     Claimed,
     /// Claimed once more, for an attempt of kallback's own.
     Leased,
+    /// About to be recorded as settled.
+    Settling,
     /// Recorded as settled.
     Settled,
     /// Recorded as to be brought again.
@@ -158,6 +160,7 @@ impl Ledger for Watched {
             self.diary.note(&notice, Fact::Settled, wall);
             return Box::pin(std::future::ready(Ok(())));
         }
+        self.diary.note(&notice, Fact::Settling, wall);
         let ended = ledger.settle(claim, stored.clone());
         Box::pin(async move {
             self.noted(notice.clone(), (Fact::Settled, wall), ended).await?;

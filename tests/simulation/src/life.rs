@@ -129,20 +129,15 @@ impl Life {
         self.runtime.spawn(server::receive(end, peer, front, gateway, drain));
     }
 
-    /// Its ledger's threads.
-    pub fn hand(&mut self) -> &mut Hand {
-        &mut self.hand
+    /// Turns its ledger's threads, on its own clock.
+    pub fn ledger<T>(&mut self, turn: impl FnOnce(&mut Hand) -> T) -> T {
+        let _entered = self.runtime.enter();
+        turn(&mut self.hand)
     }
 
     /// Moves its wall clock at once.
     pub fn jump(&self, millis: i64) {
         self.clock.jump(millis);
-    }
-
-    /// Its wall clock.
-    pub fn wall(&self) -> UnixMillis {
-        let _entered = self.runtime.enter();
-        self.clock.now()
     }
 }
 

@@ -66,9 +66,11 @@ struct Known {
     /// The shop's 2xx arrived while a claim was held, and it was not recorded yet: in this life.
     accepted_in: Option<u32>,
     settled: Option<UnixMillis>,
+    /// It was about to be recorded; whether it was, only the disk knows.
+    settled_at_best: Option<UnixMillis>,
     was_delivered: bool,
-    /// kallback answered 2xx on its own.
-    owed: bool,
+    /// The records for which kallback answered 2xx on its own.
+    owed: Vec<i64>,
     not_before_ms: Option<u64>,
 }
 
@@ -78,7 +80,10 @@ pub struct Visit {
     /// Whose.
     pub key: usize,
     marked: bool,
+    /// The ledger had not stored it: nobody may answer for the shop.
+    unrecorded: bool,
     began: Moment,
+    ended_ms: Option<u64>,
     reply: Option<ShopAnswer>,
     over: bool,
 }
@@ -102,6 +107,8 @@ pub struct Arriving {
     pub attempt: Option<u32>,
     /// `kallback-redelivery`.
     pub marked: bool,
+    /// The ledger may fail, or be slow: then callbacks go straight through.
+    pub ledger_is_ill: bool,
 }
 
 /// How a visit ended.
@@ -131,8 +138,9 @@ impl Promises {
             claimed_in: None,
             accepted_in: None,
             settled: None,
+            settled_at_best: None,
             was_delivered: false,
-            owed: false,
+            owed: Vec::new(),
             not_before_ms: None,
         });
         self.notices.len() - 1
@@ -153,9 +161,16 @@ impl Promises {
         let visits = &self.visits;
         let notice = &mut self.notices[entry.key];
         notice.fingerprint = Some(entry.fingerprint);
-        notice.claimed_in = matches!(entry.fact, Fact::Claimed | Fact::Leased).then_some(life);
+        if entry.fact != Fact::Settling {
+            notice.claimed_in = matches!(entry.fact, Fact::Claimed | Fact::Leased).then_some(life);
+        }
         match entry.fact {
-            Fact::Claimed | Fact::Leased => notice.not_before_ms = None,
+            Fact::Claimed => {
+                notice.of_record.clear();
+                (notice.last_attempt, notice.not_before_ms, notice.accepted_in) = (0, None, None);
+            }
+            Fact::Leased => notice.not_before_ms = None,
+            Fact::Settling => notice.settled_at_best = Some(entry.wall),
             Fact::Settled => {
                 notice.settled = Some(entry.wall);
                 notice.accepted_in = None;
@@ -167,7 +182,7 @@ impl Promises {
                     Some(reply.ms + least)
                 });
             }
-            Fact::Closed => {}
+            Fact::Closed => notice.accepted_in = None,
         }
     }
 
@@ -194,11 +209,12 @@ impl Promises {
         let asked_too_often = notice.calls_unused < 0;
         notice.last_attempt = arriving.attempt.unwrap_or(1);
         notice.of_record.push(number);
+        let unrecorded = notice.claimed_in != Some(now.life);
         if asked_too_often {
             self.broken(now, arriving.key, "more requests in the sender's name than the sender made");
         }
         let Arriving { key, marked, .. } = arriving;
-        self.visits.push(Visit { key, marked, began: now, reply: None, over: false });
+        self.visits.push(Visit { key, marked, unrecorded, began: now, ended_ms: None, reply: None, over: false });
         number
     }
 
@@ -230,7 +246,8 @@ impl Promises {
         let in_window = notice.settled.is_some_and(|settled| now.wall < settled + notice.policy.replay_for);
         let in_the_air = notice.accepted_in == Some(now.life);
         let unmarked_repeat = notice.accepted_in.is_some() && !in_the_air && !arriving.marked;
-        if in_window && !self.jumped_lately(now) {
+        let straight_through = arriving.ledger_is_ill && notice.claimed_in != Some(now.life);
+        if in_window && !straight_through && !self.jumped_lately(now) {
             self.broken(now, arriving.key, "a second request after a recorded 2xx, within the window");
         } else if in_the_air {
             self.broken(now, arriving.key, "a second request after a 2xx that is not recorded yet");
@@ -267,6 +284,7 @@ impl Promises {
         if std::mem::replace(&mut visit.over, true) {
             return;
         }
+        visit.ended_ms = Some(now.ms);
         let (key, took) = (visit.key, now.ms - visit.began.ms);
         match end {
             VisitEnd::Replied(status, retry_after) => {

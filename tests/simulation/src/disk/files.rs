@@ -23,6 +23,8 @@ pub(super) struct File {
     pub(super) locks: Vec<(u64, LockLevel)>,
     pub(super) slots: [Slot; SLOTS],
     pub(super) shared: Vec<Region>,
+    /// Who has the shared memory mapped; it is gone with the last of them.
+    pub(super) mapped_by: Vec<u64>,
 }
 
 /// One lock of the shared memory.
@@ -101,6 +103,7 @@ impl File {
         self.locks.clear();
         self.slots = Default::default();
         self.shared.clear();
+        self.mapped_by.clear();
     }
 
     pub(super) fn forget_holder(&mut self, holder: u64) {

@@ -170,6 +170,9 @@ impl Vfs for Disks {
             return Err(vars::SQLITE_IOERR_SHMMAP);
         }
         handle.with(|file| {
+            if !file.mapped_by.contains(&handle.holder) {
+                file.mapped_by.push(handle.holder);
+            }
             while extend && file.shared.len() <= region {
                 file.shared.push(Box::new([0; 4096]));
             }
@@ -206,7 +209,8 @@ impl Vfs for Disks {
     fn shm_unmap(&self, handle: &mut Handle, delete: bool) -> VfsResult<()> {
         handle.with(|file| {
             file.release_slots(handle.holder);
-            if delete {
+            file.mapped_by.retain(|other| *other != handle.holder);
+            if delete || file.mapped_by.is_empty() {
                 file.shared.clear();
             }
             Ok(())

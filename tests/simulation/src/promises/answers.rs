@@ -48,13 +48,21 @@ impl Promises {
         let complete_after = answer.complete.ms - answer.connected.ms;
         let limit = match notice.kind.class() {
             Class::Question => ms(notice.policy.hard_limit),
-            Class::Notice if answer.ledger_was_well => ms(notice.policy.answer_within),
+            Class::Notice if answer.ledger_was_well && !self.joined_unrecorded(answer) => ms(notice.policy.answer_within),
             Class::Notice => EVER_MS,
         };
         if since > limit.max(complete_after) + SLACK_MS {
             let what = if answer.status.is_some() { "answered only" } else { "not answered" };
             self.broken(now, answer.key, &format!("{what} after {since} ms, the limit is {limit} ms"));
         }
+    }
+
+    /// What was not stored when it went to the shop is answered by the shop alone, also to those who join later.
+    fn joined_unrecorded(&self, answer: &Answer) -> bool {
+        self.visits.iter().any(|visit| {
+            let overlaps = visit.ended_ms.is_none_or(|ended| ended >= answer.connected.ms);
+            visit.key == answer.key && visit.unrecorded && overlaps
+        })
     }
 
     /// The shop's words have to be the shop's, for this notice.
@@ -68,7 +76,7 @@ impl Promises {
             self.broken(now, answer.key, "the shop never said that");
         }
         let notice = &self.notices[answer.key];
-        let until = notice.settled.map(|settled| settled + notice.policy.replay_for);
+        let until = notice.settled_at_best.map(|settled| settled + notice.policy.replay_for);
         let too_old = until.is_none_or(|until| answer.complete.wall > until);
         if answer.replayed && too_old && !self.jumped_lately(now) {
             self.broken(now, answer.key, "a reply was replayed after its window");
@@ -77,13 +85,9 @@ impl Promises {
 
     /// Promise 1, and the answers that kallback may give by itself.
     fn check_own_word(&mut self, key: usize, status: u16, now: Moment) -> bool {
-        let notice = &mut self.notices[key];
-        let is_notice = notice.kind.class() == Class::Notice;
+        let is_notice = self.notices[key].kind.class() == Class::Notice;
         match status {
-            204 if is_notice => {
-                notice.owed = true;
-                return true;
-            }
+            204 if is_notice => return true,
             502..=504 => {}
             _ => self.broken(now, key, &format!("kallback answered {status} by itself")),
         }
@@ -95,9 +99,12 @@ impl Promises {
         self.broken(now, key, "not answered, and the connection closed");
     }
 
-    /// After a power cut it would not be there.
-    pub fn not_on_disk(&mut self, key: usize, now: Moment) {
-        self.broken(now, key, "answered 2xx by kallback itself, and not on disk");
+    /// kallback answered 2xx on its own. `record`: the newest one that would be there after a power cut.
+    pub fn gave_its_word(&mut self, key: usize, record: Option<i64>, now: Moment) {
+        match record {
+            Some(record) => self.notices[key].owed.push(record),
+            None => self.broken(now, key, "answered 2xx by kallback itself, and not on disk"),
+        }
     }
 
     /// What would be there after a power cut does not add up, or cannot be read.

@@ -1,6 +1,7 @@
 //! The ledger's threads, turned when the simulated disk is done; and looks at what lies on that disk.
 
 use kallback::event::Fingerprint;
+use kallback::ledger::sqlite::Hand;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Event, World};
@@ -14,7 +15,7 @@ const REST_MS: u64 = 6_000;
 impl World {
     pub(super) fn plan_ledger_turn(&mut self) {
         let Some(life) = &mut self.life else { return };
-        if !self.ledger_turn_planned && life.hand().has_work() {
+        if !self.ledger_turn_planned && life.ledger(Hand::has_work) {
             self.ledger_turn_planned = true;
             let latency = self.chance.within(0..self.disk_latency_ms * 2);
             self.after(latency, Event::LedgerTurn);
@@ -26,11 +27,11 @@ impl World {
         let Some(life) = &mut self.life else { return };
         let reads_first = self.chance.percent(50);
         if reads_first {
-            life.hand().read();
+            life.ledger(Hand::read);
         }
-        life.hand().commit();
+        life.ledger(Hand::commit);
         if !reads_first {
-            life.hand().read();
+            life.ledger(Hand::read);
         }
         self.bury_if_dead();
         self.plan_ledger_turn();
@@ -38,7 +39,7 @@ impl World {
 
     pub(super) fn checkpoint(&mut self) {
         if let Some(life) = &mut self.life {
-            life.hand().checkpoint();
+            life.ledger(Hand::checkpoint);
         }
         self.bury_if_dead();
     }
@@ -72,13 +73,10 @@ impl World {
     pub(super) fn check_on_disk(&mut self, key: usize) {
         let now = self.moment();
         let disk = self.disk.as_after_a_power_cut();
-        let is_there = rows(&disk).is_some_and(|(rows, _)| {
-            rows.iter().any(|row| Some(row.fingerprint) == self.promises.fingerprint(key))
-        });
+        let of_it = |row: &&Row| Some(row.fingerprint) == self.promises.fingerprint(key);
+        let newest = rows(&disk).and_then(|(rows, _)| rows.iter().filter(of_it).map(|row| row.id).max());
         disk.scrap();
-        if !is_there {
-            self.promises.not_on_disk(key, now);
-        }
+        self.promises.gave_its_word(key, newest, now);
     }
 
     /// Accepted is the sum of the rest, and the file can be read, at any time.
@@ -125,8 +123,11 @@ fn balanced(rows: &[Row], counts: &[i64; 5]) -> bool {
 fn rows(disk: &Disk) -> Option<(Vec<Row>, [i64; 5])> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sql = Connection::open_with_flags_and_vfs(disk.name_of(FILE), flags, VFS).ok()?;
-    let mut select = sql.prepare("select fingerprint, state from notice").ok()?;
-    let rows = select.query_map([], |row| Ok(Row { fingerprint: Fingerprint(row.get(0)?), state: row.get(1)? })).ok()?;
+    let mut select = sql.prepare("select id, fingerprint, state from notice").ok()?;
+    let rows = select.query_map([], |row| {
+        Ok(Row { id: row.get(0)?, fingerprint: Fingerprint(row.get(1)?), state: row.get(2)? })
+    });
+    let rows = rows.ok()?;
     let rows = rows.collect::<Result<_, _>>().ok()?;
     let counts = sql.query_row("select accepted, pending, settled, dead, left from counts", [], |row| {
         Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?])

@@ -77,7 +77,9 @@ impl World {
             let marked = request.header("kallback-redelivery") == Some("true");
             let attempt = request.number("kallback-attempt").and_then(|attempt| u32::try_from(attempt).ok());
             let marked = marked && self.variant != Some(Variant::NoMark);
-            let visit = self.promises.visit_began(Arriving { key, attempt, marked }, now);
+            let ledger_is_ill = self.ledger_ill_until_ms >= now.ms;
+            let arriving = Arriving { key, attempt, marked, ledger_is_ill };
+            let visit = self.promises.visit_began(arriving, now);
             connection.visit = Some(visit);
             self.trace.note(now.ms, || format!("shop: visit {visit} for {key}, attempt {attempt:?}, {marked}"));
             self.receive(number, visit);

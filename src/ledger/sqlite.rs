@@ -39,7 +39,7 @@ use crate::ledger::{
 use crate::message::Reply;
 
 pub use crate::ledger::sqlite::by_hand::Hand;
-pub use crate::ledger::sqlite::file::OpenError;
+pub use crate::ledger::sqlite::file::{OpenError, Vfs};
 
 /// How a file is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 
 use crate::ledger::Surroundings;
 use crate::ledger::sqlite::checkpointer::{Checkpointer, Copying};
-use crate::ledger::sqlite::file::LedgerFile;
+use crate::ledger::sqlite::file::{LedgerFile, Vfs};
 use crate::ledger::sqlite::reader::{self, Desk, Reader};
 use crate::ledger::sqlite::writer::{self, Bench, Writer};
 use crate::ledger::sqlite::{Checkpoints, OpenError, Options, Sqlite, leases};
@@ -23,14 +23,13 @@ pub struct Hand {
 }
 
 impl Sqlite {
-    /// Opens a file that lies on a file system of SQLite's own (a VFS registered under the name `vfs`), without any
-    /// thread. Who may use the file, and whether its name survives a power cut, is that file system's business.
+    /// Opens a file that lies on a file system of SQLite's own, without any thread. Who may use the file, and whether its name survives a power cut, is that file system's business.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn by_hand(
         name: &str,
-        vfs: &'static str,
+        vfs: Vfs,
         options: Options,
         around: Surroundings,
     ) -> Result<(Self, Hand), OpenError> {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -81,8 +81,17 @@ pub(super) struct LedgerFile {
     path: PathBuf,
     checkpoints: Checkpoints,
     /// The file system, if it is none of the machine's.
-    vfs: Option<&'static str>,
+    vfs: Option<Vfs>,
     _lock: Option<File>,
+}
+
+/// A file system of SQLite's own.
+#[derive(Clone, Copy, Debug)]
+pub struct Vfs {
+    /// The name under which SQLite knows it.
+    pub name: &'static str,
+    /// Writes a file's bytes over themselves and syncs them; a file that is not there is fine.
+    pub write_anew: fn(&Path) -> io::Result<()>,
 }
 
 /// The writer's connection, and the size of the WAL in pages after its last commit; a commit that wrote nothing
@@ -124,12 +133,19 @@ impl LedgerFile {
     }
 
     /// A file on a file system of SQLite's own, which looks after it.
-    pub(super) fn elsewhere(name: &str, vfs: &'static str, checkpoints: Checkpoints) -> Self {
+    pub(super) fn elsewhere(name: &str, vfs: Vfs, checkpoints: Checkpoints) -> Self {
         Self { path: name.into(), checkpoints, vfs: Some(vfs), _lock: None }
     }
 
     /// Opens the connection that writes, and brings the file up to date.
+    ///
+    /// After a sync that failed, the system shows what was written and never writes it: SQLite would find complete
+    /// transactions in the WAL, put new ones behind them, and a power cut would take all of them. So before anything
+    /// is put behind what is there, that is written anew.
     pub(super) fn open_writer(&self) -> Result<WriterConnection, OpenError> {
+        let write_anew = self.vfs.map_or(write_anew as fn(&Path) -> io::Result<()>, |vfs| vfs.write_anew);
+        write_anew(&beside(&self.path, "-wal"))
+            .map_err(|why| OpenError::Place { file: self.path.clone(), why })?;
         let mut sql = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|why| self.fault(why.into()))?;
         schema::check(&sql, schema::STEPS).map_err(|why| self.fault(why))?;
         let wal_pages = self.set_up_writer(&mut sql).map_err(|why| self.fault(why.into()))?;
@@ -158,7 +174,7 @@ impl LedgerFile {
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let sql = match self.vfs {
             None => Connection::open_with_flags(&self.path, flags)?,
-            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs)?,
+            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.name)?,
         };
         // Only a moment's wait for another connection of this process that recovers the WAL.
         sql.busy_timeout(Duration::from_secs(1))?;
@@ -208,6 +224,24 @@ fn durable(sql: &Connection) -> rusqlite::Result<()> {
     sql.pragma_update(None, "synchronous", "full")?;
     sql.pragma_update(None, "fullfsync", true)?;
     sql.pragma_update(None, "checkpoint_fullfsync", true)
+}
+
+/// Writes a file's bytes over themselves and syncs them. Whoever reads it meanwhile reads the same bytes.
+fn write_anew(path: &Path) -> io::Result<()> {
+    const PIECE_BYTES: usize = 1 << 20;
+    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let bytes = file.read(&mut piece)?;
+        if bytes == 0 {
+            return file.sync_all();
+        }
+        file.seek(SeekFrom::Current(-i64::try_from(bytes).unwrap_or(0)))?;
+        file.write_all(&piece[..bytes])?;
+    }
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

@@ -8,6 +8,8 @@ mod files;
 mod vfs;
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -200,6 +202,20 @@ impl State {
         Ok(!self.swallows_syncs)
     }
 
+    fn sync(&mut self, name: &str) -> Result<(), i32> {
+        let outcome = self.may_sync();
+        if self.off {
+            return Err(vars::SQLITE_IOERR_FSYNC);
+        }
+        let file = self.files.get_mut(name).ok_or(vars::SQLITE_IOERR_FSYNC)?;
+        match outcome {
+            Ok(true) => file.sync(),
+            Ok(false) => {}
+            Err(_) => file.fail_sync(&mut self.chance),
+        }
+        outcome.map(drop)
+    }
+
     fn may_read(&self) -> Result<(), i32> {
         if self.off { Err(vars::SQLITE_IOERR) } else { Ok(()) }
     }
@@ -208,10 +224,24 @@ impl State {
         self.faults += u64::from(code.is_some());
         code.map_or(Ok(()), Err)
     }
+}
 
-    fn file_and_chance(&mut self, name: &str) -> Option<(&mut File, &mut Chance)> {
-        self.files.get_mut(name).map(|file| (file, &mut self.chance))
+/// Writes a file's bytes over themselves and syncs them, as kallback does outside SQLite.
+///
+/// # Errors
+/// As the disk has them.
+pub fn write_anew(path: &Path) -> io::Result<()> {
+    let Some((disk, name)) = path.to_str().and_then(found) else { return Ok(()) };
+    let mut state = disk.lock();
+    let failed = |code: i32| io::Error::other(format!("simulated error {code}"));
+    if !state.files.contains_key(&name) {
+        return Ok(());
     }
+    state.may_write(false).map_err(failed)?;
+    if let Some(file) = state.files.get_mut(&name) {
+        file.write_anew();
+    }
+    state.sync(&name).map_err(failed)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -14,7 +14,7 @@ use kallback::delivery::schedule::Jitter;
 use kallback::gateway::Gateway;
 use kallback::ledger::flights::Flights;
 use kallback::ledger::memory::Memory;
-use kallback::ledger::sqlite::{Hand, OpenError, Options, Sqlite};
+use kallback::ledger::sqlite::{Hand, OpenError, Options, Sqlite, Vfs};
 use kallback::ledger::{Ledger, Surroundings};
 use kallback::limits::Seats;
 use kallback::metrics::Telemetry;
@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::chance::Chance;
-use crate::disk::{Disk, VFS};
+use crate::disk::{self, Disk};
 use crate::ledger::{Diary, Watched};
 use crate::variant::Variant;
 use crate::wire::{Bell, End};
@@ -94,7 +94,10 @@ impl Life {
         let make = Make { settings: &settings, clock: &clock, bell: &bell, diary: &diary, drain: &drain, jitter };
         let around = make.surroundings();
         let options = Options::from(&settings.ledger);
-        let (sqlite, hand) = Sqlite::by_hand(&birth.disk.name_of(FILE), VFS, options, around.clone())?;
+        let write_anew =
+            if birth.variant == Some(Variant::HolesInTheWal) { |_: &_| Ok(()) } else { disk::write_anew };
+        let vfs = Vfs { name: disk::VFS, write_anew };
+        let (sqlite, hand) = Sqlite::by_hand(&birth.disk.name_of(FILE), vfs, options, around.clone())?;
         let mut doors = vec![make.door(Arc::new(sqlite), around, birth.variant)];
         if birth.variant == Some(Variant::NothingJoins) {
             let around = make.surroundings();

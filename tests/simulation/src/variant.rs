@@ -35,6 +35,8 @@ pub enum Variant {
     AllAtOnce,
     /// The answer comes too late for the sender.
     AnswersLate,
+    /// What a failed sync left unwritten in the WAL is built upon.
+    HolesInTheWal,
     /// Nothing is ever brought again.
     NobodyRedelivers,
     /// A disk that cannot be written is treated as if it could.
@@ -43,7 +45,7 @@ pub enum Variant {
 
 impl Variant {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NoSync,
         Self::ClaimAfterForward,
         Self::DeadlineCuts,
@@ -57,6 +59,7 @@ impl Variant {
         Self::RetryAfterIgnored,
         Self::AllAtOnce,
         Self::AnswersLate,
+        Self::HolesInTheWal,
         Self::NobodyRedelivers,
         Self::BlindToDiskErrors,
     ];

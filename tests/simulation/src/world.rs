@@ -88,6 +88,8 @@ pub struct World {
     pub(crate) life: Option<Life>,
     pub(crate) lives: u32,
     pub(crate) wall_ahead_ms: i64,
+    /// When the wall clock was set back, and by how much.
+    pub(crate) set_back: Option<(u64, i64)>,
     pub(crate) promises: Promises,
     pub(crate) purposes: Vec<Purpose>,
     pub(crate) callers: Vec<Caller>,
@@ -139,6 +141,7 @@ impl World {
             life: None,
             lives: 0,
             wall_ahead_ms: 0,
+            set_back: None,
             promises: Promises::default(),
             purposes: Vec::new(),
             callers: Vec::new(),

@@ -72,6 +72,11 @@ impl File {
         self.unsynced.push(change);
     }
 
+    /// The same bytes once more.
+    pub(super) fn write_anew(&mut self) {
+        self.unsynced.push(Change::Write(0, self.content.clone()));
+    }
+
     pub(super) fn sync(&mut self) {
         for change in self.unsynced.drain(..) {
             change.apply(&mut self.durable);

@@ -105,18 +105,7 @@ impl Vfs for Disks {
     }
 
     fn sync(&self, handle: &mut Handle) -> VfsResult<()> {
-        let mut state = handle.disk.lock();
-        let outcome = state.may_sync();
-        if state.off {
-            return Err(vars::SQLITE_IOERR_FSYNC);
-        }
-        let (file, chance) = state.file_and_chance(&handle.file).ok_or(vars::SQLITE_IOERR_FSYNC)?;
-        match outcome {
-            Ok(true) => file.sync(),
-            Ok(false) => {}
-            Err(_) => file.fail_sync(chance),
-        }
-        outcome.map(drop)
+        handle.disk.lock().sync(&handle.file)
     }
 
     fn lock(&self, handle: &mut Handle, level: LockLevel) -> VfsResult<()> {

@@ -118,6 +118,7 @@ impl Life {
                 () = bell.rung() => {}
                 () = tokio::time::sleep_until(until) => {}
             }
+            come_to_rest(&bell).await;
             Instant::now() - origin
         });
         self.began_ms + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
@@ -141,6 +142,18 @@ impl Life {
     /// Moves its wall clock at once.
     pub fn jump(&self, millis: i64) {
         self.clock.jump(millis);
+    }
+}
+
+/// Lets everything happen that happens at this instant. Whom tokio wakes first of several that wait for the same word is
+/// left to a chance of its own; what all of them did until they rest is not.
+async fn come_to_rest(bell: &Bell) {
+    const TURNS_WITHOUT_EFFECT: u32 = 4;
+    let (mut effects, mut turns) = (bell.effects(), 0);
+    while turns < TURNS_WITHOUT_EFFECT {
+        tokio::task::yield_now().await;
+        turns = if bell.effects() == effects { turns + 1 } else { 0 };
+        effects = bell.effects();
     }
 }
 

@@ -61,6 +61,8 @@ struct Known {
     last_attempt: u32,
     /// The visits of the record that holds now.
     of_record: Vec<usize>,
+    /// Visits with a lower number belong to earlier attempts.
+    attempt_from: usize,
     /// The life in which a claim is held, as far as the ledger said.
     claimed_in: Option<u32>,
     /// The shop's 2xx arrived while a claim was held, and it was not recorded yet: in this life.
@@ -135,6 +137,7 @@ impl Promises {
             calls_unused: 0,
             last_attempt: 0,
             of_record: Vec::new(),
+            attempt_from: 0,
             claimed_in: None,
             accepted_in: None,
             settled: None,
@@ -157,26 +160,35 @@ impl Promises {
     }
 
     /// The ledger says something.
-    pub fn recorded(&mut self, entry: &Entry, life: u32) {
+    pub fn recorded(&mut self, entry: &Entry, now: Moment) {
+        let not_before_ms = self.notices[entry.key].not_before_ms;
+        if entry.fact == Fact::Leased && not_before_ms.is_some_and(|at| now.ms + 5 < at) {
+            self.broken(now, entry.key, "brought again before the shop's Retry-After");
+        }
         let visits = &self.visits;
         let notice = &mut self.notices[entry.key];
         notice.fingerprint = Some(entry.fingerprint);
         if entry.fact != Fact::Settling {
-            notice.claimed_in = matches!(entry.fact, Fact::Claimed | Fact::Leased).then_some(life);
+            notice.claimed_in = matches!(entry.fact, Fact::Claimed | Fact::Leased).then_some(now.life);
         }
         match entry.fact {
             Fact::Claimed => {
                 notice.of_record.clear();
+                notice.attempt_from = visits.len();
                 (notice.last_attempt, notice.not_before_ms, notice.accepted_in) = (0, None, None);
             }
-            Fact::Leased => notice.not_before_ms = None,
+            Fact::Leased => {
+                notice.not_before_ms = None;
+                notice.attempt_from = visits.len();
+            }
             Fact::Settling => notice.settled_at_best = Some(entry.wall),
             Fact::Settled => {
                 notice.settled = Some(entry.wall);
                 notice.accepted_in = None;
             }
             Fact::Postponed => {
-                let last = notice.of_record.last().and_then(|visit| visits[*visit].reply);
+                let of_attempt = notice.of_record.last().filter(|visit| **visit >= notice.attempt_from);
+                let last = of_attempt.and_then(|visit| visits[*visit].reply);
                 notice.not_before_ms = last.and_then(|reply| {
                     let least = (reply.retry_after? * 1_000).min(RETRY_AFTER_MS_MAX);
                     Some(reply.ms + least)
@@ -202,14 +214,13 @@ impl Promises {
             self.broken(now, arriving.key, "a question was brought as if it were a notice");
         }
         let notice = &mut self.notices[arriving.key];
-        if !arriving.marked {
-            notice.calls_unused -= 1;
-            notice.of_record.clear();
-        }
+        notice.calls_unused -= i64::from(!arriving.marked);
         let asked_too_often = notice.calls_unused < 0;
-        notice.last_attempt = arriving.attempt.unwrap_or(1);
-        notice.of_record.push(number);
         let unrecorded = notice.claimed_in != Some(now.life);
+        if !unrecorded {
+            notice.last_attempt = arriving.attempt.unwrap_or(1);
+            notice.of_record.push(number);
+        }
         if asked_too_often {
             self.broken(now, arriving.key, "more requests in the sender's name than the sender made");
         }
@@ -256,7 +267,7 @@ impl Promises {
         }
     }
 
-    /// Section 6: an attempt of kallback's own is marked, numbered, allowed for its kind, and not before its time.
+    /// Section 6: an attempt of kallback's own is marked, numbered, and allowed for its kind.
     fn check_mark(&mut self, arriving: Arriving, now: Moment) {
         let notice = &self.notices[arriving.key];
         let attempt = arriving.attempt.unwrap_or(0);
@@ -266,15 +277,11 @@ impl Promises {
             Redelivery::OnlyUnreached => notice.of_record.iter().all(|visit| self.visits[*visit].was_turned_away()),
             Redelivery::Never => false,
         };
-        let early = arriving.marked && notice.not_before_ms.is_some_and(|at| now.ms + 5 < at);
         if !numbered {
             self.broken(now, arriving.key, &format!("attempt {attempt} is out of order or not marked"));
         }
         if arriving.marked && !allowed {
             self.broken(now, arriving.key, "brought again although the shop may have had it");
-        }
-        if early {
-            self.broken(now, arriving.key, "brought again before the shop's Retry-After");
         }
     }
 

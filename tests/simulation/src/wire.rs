@@ -76,14 +76,25 @@ impl Bell {
         self.0.rung.notify_one();
     }
 
+    /// How much it did.
+    pub fn effects(&self) -> u64 {
+        self.0.effects.load(Ordering::Relaxed)
+    }
+
     /// Waits until kallback did something.
     pub async fn rung(&self) {
         self.0.rung.notified().await;
     }
 
-    /// Everything that it did since the last call.
+    /// Everything that it did since the last call, in an order that depends on nothing else.
     pub fn take(&self) -> Vec<Touched> {
-        std::mem::take(&mut *lock(&self.0.touched))
+        let mut touched = std::mem::take(&mut *lock(&self.0.touched));
+        touched.sort_by_key(|touched| match touched {
+            Touched::Ledger => None,
+            Touched::Wire(number) => Some(*number),
+            Touched::Dialled(_) => Some(u64::MAX),
+        });
+        touched
     }
 
     /// Tells of an effect. `false`: the process is dead, and there was none.

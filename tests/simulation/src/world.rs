@@ -194,8 +194,9 @@ impl World {
         self.bury_if_dead();
         let Some(life) = &mut self.life else { return };
         let (touched, entries) = (life.bell.take(), life.diary.take());
+        let now = self.moment();
         for entry in entries {
-            self.promises.recorded(&entry, self.lives);
+            self.promises.recorded(&entry, now);
             self.trace.note(self.now_ms, || format!("ledger: {} {:?}", entry.key, entry.fact));
         }
         for touched in touched {

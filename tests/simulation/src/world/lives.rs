@@ -99,6 +99,8 @@ impl World {
             && self.now_ms < at + NOTICED_WITHIN_MS
         {
             self.wall_ahead_ms -= millis;
+            self.promises.jumped_ms = Some(self.now_ms);
+            self.promises.all_due();
         }
     }
 

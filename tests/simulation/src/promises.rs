@@ -22,6 +22,8 @@ const ATTEMPT_TIMEOUT_MS: u64 = 60_000;
 const REDELIVERIES_MAX: usize = 4;
 /// Requests at the shop at once.
 const SEATS: usize = 16;
+/// After a success everything is due as soon as the ledger can write that, however slow it is.
+const WAKING_MS_MAX: u64 = 10_000;
 /// `Retry-After` counts up to this.
 const RETRY_AFTER_MS_MAX: u64 = 300_000;
 
@@ -45,6 +47,8 @@ pub struct Promises {
     pub violations: Vec<String>,
     /// When the wall clock jumped last.
     pub jumped_ms: Option<u64>,
+    /// When the shop last answered 2xx to a notice.
+    delivered_ms: Option<u64>,
     /// kallback was killed at least once.
     pub was_killed: bool,
 }
@@ -189,6 +193,9 @@ impl Promises {
             Fact::Postponed => {
                 let of_attempt = notice.of_record.last().filter(|visit| **visit >= notice.attempt_from);
                 let last = of_attempt.and_then(|visit| visits[*visit].reply);
+                // A clock that jumped, or a success that wakes everything, may have come in between.
+                let stirred = self.jumped_ms.max(self.delivered_ms);
+                let last = last.filter(|reply| stirred.is_none_or(|at| at + WAKING_MS_MAX < reply.ms));
                 notice.not_before_ms = last.and_then(|reply| {
                     let least = (reply.retry_after? * 1_000).min(RETRY_AFTER_MS_MAX);
                     Some(reply.ms + least)
@@ -300,6 +307,7 @@ impl Promises {
                     let notice = &mut self.notices[key];
                     notice.was_delivered = true;
                     notice.accepted_in = notice.claimed_in.filter(|life| *life == now.life);
+                    self.delivered_ms = Some(now.ms);
                     self.all_due();
                 }
             }

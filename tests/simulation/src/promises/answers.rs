@@ -48,7 +48,7 @@ impl Promises {
         let complete_after = answer.complete.ms - answer.connected.ms;
         let limit = match notice.kind.class() {
             Class::Question => ms(notice.policy.hard_limit),
-            Class::Notice if answer.ledger_was_well && !self.joined_unrecorded(answer) => ms(notice.policy.answer_within),
+            Class::Notice if answer.ledger_was_well && !self.joined_unrecorded(answer, now) => ms(notice.policy.answer_within),
             Class::Notice => EVER_MS,
         };
         if since > limit.max(complete_after) + SLACK_MS {
@@ -57,11 +57,14 @@ impl Promises {
         }
     }
 
-    /// What was not stored when it went to the shop is answered by the shop alone, also to those who join later.
-    fn joined_unrecorded(&self, answer: &Answer) -> bool {
+    /// What was not stored when it went to the shop is answered by the shop alone, also to those who join
+    /// later, and holds up whoever takes turns with it.
+    fn joined_unrecorded(&self, answer: &Answer, now: Moment) -> bool {
+        let is_claimed = self.notices[answer.key].claimed_in == Some(now.life);
         self.visits.iter().any(|visit| {
             let overlaps = visit.ended_ms.is_none_or(|ended| ended >= answer.connected.ms);
-            visit.key == answer.key && visit.unrecorded && overlaps
+            let same_turn = self.notices[visit.key].turn == self.notices[answer.key].turn;
+            same_turn && overlaps && (visit.unrecorded || !is_claimed)
         })
     }
 

@@ -39,8 +39,8 @@ use crate::clock::Clock;
 use crate::metrics::Telemetry;
 use crate::network::Network;
 
-use connection_limit::ConnectionLimit;
 pub use connection::Socket;
+use connection_limit::ConnectionLimit;
 pub use drain::{Drain, Stage, Watch};
 pub use interim::Interim;
 pub use listen::{BoundSocket, bind};

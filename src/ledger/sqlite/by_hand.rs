@@ -27,12 +27,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn by_hand(
-        name: &str,
-        vfs: Vfs,
-        options: Options,
-        around: Surroundings,
-    ) -> Result<(Self, Hand), OpenError> {
+    pub fn by_hand(name: &str, vfs: Vfs, options: Options, around: Surroundings) -> Result<(Self, Hand), OpenError> {
         let file = Arc::new(LedgerFile::elsewhere(name, vfs, Checkpoints::Aside));
         let connection = file.open_writer()?;
         leases::reclaim_all(&connection.sql).map_err(|why| file.fault(why.into()))?;

@@ -144,8 +144,7 @@ impl LedgerFile {
     /// is put behind what is there, that is written anew.
     pub(super) fn open_writer(&self) -> Result<WriterConnection, OpenError> {
         let write_anew = self.vfs.map_or(write_anew as fn(&Path) -> io::Result<()>, |vfs| vfs.write_anew);
-        write_anew(&beside(&self.path, "-wal"))
-            .map_err(|why| OpenError::Place { file: self.path.clone(), why })?;
+        write_anew(&beside(&self.path, "-wal")).map_err(|why| OpenError::Place { file: self.path.clone(), why })?;
         let mut sql = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|why| self.fault(why.into()))?;
         schema::check(&sql, schema::STEPS).map_err(|why| self.fault(why))?;
         let wal_pages = self.set_up_writer(&mut sql).map_err(|why| self.fault(why.into()))?;

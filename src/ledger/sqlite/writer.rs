@@ -213,11 +213,7 @@ impl Bench {
     }
 
     /// Commits one group. A message to stop is given back, with whoever wants to know when it is done.
-    pub(super) fn turn(
-        &mut self,
-        first: Message,
-        messages: &Receiver<Message>,
-    ) -> Option<Option<oneshot::Sender<()>>> {
+    pub(super) fn turn(&mut self, first: Message, messages: &Receiver<Message>) -> Option<Option<oneshot::Sender<()>>> {
         let (mut group, mut stop) = (Vec::new(), None);
         let mut next = Some(first);
         while let Some(message) = next {

@@ -94,8 +94,7 @@ impl Life {
         let make = Make { settings: &settings, clock: &clock, bell: &bell, diary: &diary, drain: &drain, jitter };
         let around = make.surroundings();
         let options = Options::from(&settings.ledger);
-        let write_anew =
-            if birth.variant == Some(Variant::HolesInTheWal) { |_: &_| Ok(()) } else { disk::write_anew };
+        let write_anew = if birth.variant == Some(Variant::HolesInTheWal) { |_: &_| Ok(()) } else { disk::write_anew };
         let vfs = Vfs { name: disk::VFS, write_anew };
         let (sqlite, hand) = Sqlite::by_hand(&birth.disk.name_of(FILE), vfs, options, around.clone())?;
         let mut doors = vec![make.door(Arc::new(sqlite), around, birth.variant)];

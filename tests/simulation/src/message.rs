@@ -13,7 +13,10 @@ impl Message {
         let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
         let mut lines = std::str::from_utf8(&bytes[..head]).ok()?.split("\r\n");
         let first_line = lines.next()?.to_owned();
-        let lines = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+        let lines = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
         let message = Self { first_line, lines };
         let body = message.number("content-length").unwrap_or(0);
         (bytes.len() >= head + 4 + body).then_some(message)

@@ -30,12 +30,8 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     let mut settings = Settings::for_shop(Address::Http { host: "127.0.0.1".to_owned(), port: 1 });
     settings.recognise.presets = vec!["woocommerce".to_owned(), "umbraco".to_owned()];
     // Klarna's signatures are a matter of bytes, not of time, network or disk.
-    let unsigned = Override {
-        preset: None,
-        kind: Some(Kind::Webhook),
-        mode: Some(Mode::Off),
-        policy: PolicyPatch::default(),
-    };
+    let unsigned =
+        Override { preset: None, kind: Some(Kind::Webhook), mode: Some(Mode::Off), policy: PolicyPatch::default() };
     settings.recognise.overrides.push(unsigned);
     let keys = token::parse_keys("1 6b616c6c6261636b206b616c6c6261636b206b616c6c6261636b206b616c6c62");
     settings.token.keys = keys.unwrap_or_else(|why| panic!("{why}"));
@@ -85,7 +81,9 @@ impl Ids {
     fn body(&self, kind: Kind) -> String {
         let Self { session, key } = self;
         match kind {
-            Kind::Authorization => format!(r#"{{"authorization_token":"0f6a5c1e-{key:012x}","session_id":"{session}"}}"#),
+            Kind::Authorization => {
+                format!(r#"{{"authorization_token":"0f6a5c1e-{key:012x}","session_id":"{session}"}}"#)
+            }
             Kind::Push => String::new(),
             Kind::Notification => format!(r#"{{"order_id":"{session}","event_type":"FRAUD_RISK_ACCEPTED"}}"#),
             Kind::SessionStatus => format!(

@@ -48,7 +48,9 @@ impl Promises {
         let complete_after = answer.complete.ms - answer.connected.ms;
         let limit = match notice.kind.class() {
             Class::Question => ms(notice.policy.hard_limit),
-            Class::Notice if answer.ledger_was_well && !self.joined_unrecorded(answer, now) => ms(notice.policy.answer_within),
+            Class::Notice if answer.ledger_was_well && !self.joined_unrecorded(answer, now) => {
+                ms(notice.policy.answer_within)
+            }
             Class::Notice => EVER_MS,
         };
         if since > limit.max(complete_after) + SLACK_MS {

@@ -124,9 +124,8 @@ fn rows(disk: &Disk) -> Option<(Vec<Row>, [i64; 5])> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sql = Connection::open_with_flags_and_vfs(disk.name_of(FILE), flags, VFS).ok()?;
     let mut select = sql.prepare("select id, fingerprint, state from notice").ok()?;
-    let rows = select.query_map([], |row| {
-        Ok(Row { id: row.get(0)?, fingerprint: Fingerprint(row.get(1)?), state: row.get(2)? })
-    });
+    let rows = select
+        .query_map([], |row| Ok(Row { id: row.get(0)?, fingerprint: Fingerprint(row.get(1)?), state: row.get(2)? }));
     let rows = rows.ok()?;
     let rows = rows.collect::<Result<_, _>>().ok()?;
     let counts = sql.query_row("select accepted, pending, settled, dead, left from counts", [], |row| {

@@ -96,7 +96,8 @@ impl World {
     }
 
     fn plan_moods(&mut self, chance: &mut Chance, trouble_ms: u64) {
-        let moods = [Mood::Well, Mood::Refusing, Mood::Unreachable, Mood::Moody, Mood::Moody, Mood::Moody, Mood::Closed];
+        let moods =
+            [Mood::Well, Mood::Refusing, Mood::Unreachable, Mood::Moody, Mood::Moody, Mood::Moody, Mood::Closed];
         let mut at = 0;
         while at < trouble_ms {
             self.after(at, Event::Mood(*chance.pick(&moods)));

@@ -239,30 +239,6 @@ async fn a_group_that_changes_nothing_writes_nothing() {
     assert!(before != wal());
 }
 
-/// After a failed fsync the system may show bytes of the WAL that never reached the disk. The simulation shows what
-/// follows from building upon them; here only that it is not done.
-#[tokio::test]
-async fn what_a_crash_left_in_the_wal_is_written_anew_before_it_is_used() {
-    let place = OnDisk::new();
-    let ledger = place.sqlite();
-    let claim = admit(&ledger, 1).await.unwrap();
-    ledger.settle(claim, Arc::new(reply("done"))).await.unwrap();
-    let after_the_crash = OnDisk::new();
-    std::fs::create_dir(after_the_crash.path().parent().unwrap()).unwrap();
-    for ending in ["db", "db-wal"] {
-        let (from, to) = (place.path().with_extension(ending), after_the_crash.path().with_extension(ending));
-        std::fs::copy(from, to).unwrap();
-    }
-    let wal = after_the_crash.path().with_extension("db-wal");
-    let bytes = std::fs::read(&wal).unwrap();
-    let long_ago = std::time::SystemTime::UNIX_EPOCH;
-    std::fs::File::options().write(true).open(&wal).unwrap().set_modified(long_ago).unwrap();
-    let ledger = after_the_crash.sqlite();
-    assert!(std::fs::metadata(&wal).unwrap().modified().unwrap() > long_ago);
-    assert!(std::fs::read(&wal).unwrap() == bytes);
-    assert_eq!(ledger.counts().await.unwrap().settled, 1);
-}
-
 #[tokio::test]
 async fn a_full_disk_fails_calls_and_the_ledger_recovers_by_itself() {
     let place = OnDisk::new();

@@ -5,7 +5,7 @@
 mod fixed;
 mod housekeeping;
 mod open;
-mod parts;
+pub mod parts;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +24,7 @@ use self::parts::{Background, Built, Lasting};
 use crate::admin::{self, Admin, Health};
 use crate::clock::Clock;
 use crate::delivery::retry::Redelivery;
+use crate::delivery::schedule::Jitter;
 use crate::delivery::{self, Outage};
 use crate::gateway::Rules;
 use crate::ledger::flights::Flights;
@@ -143,6 +144,7 @@ impl App {
             flights,
             seats: Seats::new(settings.limits.seats, clock.clone(), telemetry.clone()),
             outage: Arc::new(Outage::default()),
+            jitter: Jitter::random(),
             tasks: drain.tasks(),
             clock: clock.clone(),
             telemetry: telemetry.clone(),

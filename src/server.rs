@@ -40,6 +40,7 @@ use crate::metrics::Telemetry;
 use crate::network::Network;
 
 use connection::Doorway;
+pub use connection::Socket;
 use connection_limit::ConnectionLimit;
 pub use drain::{Drain, Stage, Watch};
 pub use interim::Interim;
@@ -158,12 +159,21 @@ impl Front {
 /// Accepts TLS connections until draining begins, and answers their requests. Connections that are open then go on in
 /// tasks of their own, which [`Drain::finished`] waits for.
 pub async fn serve<H: Handler>(listener: TcpListener, front: Arc<Front>, handler: H, drain: Drain) {
-    accept::accept(listener, Doorway { front, handler, drain, speaks_tls: true }).await;
+    accept::accept(listener, Doorway { front, handler, drain, speaks_tls: true, encrypted: true }).await;
 }
 
 /// The same in the clear, for proxies that end TLS themselves. Whose word counts is the handler's business.
 pub async fn serve_behind_tls<H: Handler>(listener: TcpListener, front: Arc<Front>, handler: H, drain: Drain) {
-    accept::accept(listener, Doorway { front, handler, drain, speaks_tls: false }).await;
+    accept::accept(listener, Doorway { front, handler, drain, speaks_tls: false, encrypted: false }).await;
+}
+
+/// Takes one connection that somebody else accepted to its end, and answers its requests. It speaks HTTP/1.1 without
+/// TLS, and stands for one that came over TLS: the way in of simulations, which bring their own network. Draining ends it like any other.
+pub async fn receive<H: Handler>(socket: impl Socket, peer: SocketAddr, front: Arc<Front>, handler: H, drain: Drain) {
+    let Ok(place) = front.limit.take() else { return };
+    let accepted = front.clock.instant();
+    let doorway = Doorway { front, handler, drain, speaks_tls: false, encrypted: true };
+    doorway.receive(connection::Visitor { socket, peer, place, accepted }).await;
 }
 
 fn http1_builder(settings: &Settings) -> http1::Builder {

@@ -118,6 +118,7 @@ fn shop(address: &Address) -> String {
         Address::Http { host: name, port } => format!("http://{}:{port}", host(name)),
         Address::Https { host: name, port } => format!("https://{}:{port}", host(name)),
         Address::Unix(path) => format!("unix:{}", path.display()),
+        Address::Dialled(_) => "handed in".to_owned(),
     }
 }
 

@@ -138,12 +138,12 @@ fn callback(recognise: &recognise::Settings, target: &str) -> Result<(Kind, Requ
     Ok((kind, request))
 }
 
-/// The shop as a URL. A shop behind a socket has none.
+/// The shop as a URL. A shop behind a Unix socket has none.
 fn origin_of(address: &Address) -> Option<Origin> {
     let (is_tls, host, port) = match address {
         Address::Http { host, port } => (false, host, port),
         Address::Https { host, port } => (true, host, port),
-        Address::Unix(_) => return None,
+        Address::Unix(_) | Address::Dialled(_) => return None,
     };
     Some(Origin { is_tls, host: host.clone(), port: *port })
 }

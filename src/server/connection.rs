@@ -10,7 +10,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -35,12 +34,19 @@ pub(super) struct Doorway<H> {
     pub(super) handler: H,
     pub(super) drain: Drain,
     pub(super) speaks_tls: bool,
+    /// What is said here stayed between caller and kallback.
+    pub(super) encrypted: bool,
 }
+
+/// What a caller is connected by: a TCP socket, TLS on it, or a simulated one.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket for S {}
 
 /// A connection that was accepted.
 #[derive(Debug)]
-pub(super) struct Visitor {
-    pub(super) socket: TcpStream,
+pub(super) struct Visitor<S> {
+    pub(super) socket: S,
     pub(super) peer: SocketAddr,
     pub(super) place: Place,
     pub(super) accepted: Instant,
@@ -56,7 +62,7 @@ struct Guest<S> {
 
 impl<H: Handler> Doorway<H> {
     /// Takes one connection to its end.
-    pub(super) async fn receive(self, visitor: Visitor) {
+    pub(super) async fn receive<S: Socket>(self, visitor: Visitor<S>) {
         let deadline = visitor.accepted + self.front.settings.handshake_within;
         let Some(guest) = self.identify(visitor, deadline).await else { return };
         if !self.speaks_tls {
@@ -71,7 +77,7 @@ impl<H: Handler> Doorway<H> {
     }
 
     /// Finds out who the client is, and whether it has too many connections.
-    async fn identify(&self, visitor: Visitor, deadline: Instant) -> Option<Guest<Wire<TcpStream>>> {
+    async fn identify<S: Socket>(&self, visitor: Visitor<S>, deadline: Instant) -> Option<Guest<Wire<S>>> {
         let Visitor { mut socket, peer, place, accepted } = visitor;
         let settings = &self.front.settings;
         let mut client = peer.ip().to_canonical();
@@ -92,11 +98,11 @@ impl<H: Handler> Doorway<H> {
         Some(Guest { stream, conversation, client, peer })
     }
 
-    async fn shake_hands(
+    async fn shake_hands<S: Socket>(
         &self,
-        guest: Guest<Wire<TcpStream>>,
+        guest: Guest<Wire<S>>,
         deadline: Instant,
-    ) -> Option<Guest<TlsStream<Wire<TcpStream>>>> {
+    ) -> Option<Guest<TlsStream<Wire<S>>>> {
         let Guest { stream, conversation, client, peer } = guest;
         let began = self.front.clock.instant();
         let outcome = timeout_at(deadline, TlsAcceptor::from(Arc::clone(&self.front.tls)).accept(stream)).await;
@@ -109,7 +115,7 @@ impl<H: Handler> Doorway<H> {
         Some(Guest { stream: outcome.ok()?.ok()?, conversation, client, peer })
     }
 
-    async fn speak_http1<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, guest: Guest<S>) {
+    async fn speak_http1<S: Socket>(self, guest: Guest<S>) {
         let settings = &self.front.settings;
         let limits = HeadLimits { bytes_max: settings.head_bytes_max, lines_max: settings.headers_max };
         let (stream, service, attendant) = self.split(guest);
@@ -120,7 +126,7 @@ impl<H: Handler> Doorway<H> {
         attendant.attend(pin!(talk), http1::UpgradeableConnection::graceful_shutdown).await;
     }
 
-    async fn speak_http2<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, guest: Guest<S>) {
+    async fn speak_http2<S: Socket>(self, guest: Guest<S>) {
         let (stream, service, attendant) = self.split(guest);
         attendant.conversation.begin(true);
         let io = TokioIo::new(GuardedIo::http2(stream, attendant.conversation.clone()));
@@ -131,7 +137,7 @@ impl<H: Handler> Doorway<H> {
 
     fn split<S>(self, guest: Guest<S>) -> (S, Arc<Service<H>>, Attendant) {
         let Guest { stream, conversation, client, peer } = guest;
-        let (front, encrypted) = (Arc::clone(&self.front), self.speaks_tls);
+        let (front, encrypted) = (Arc::clone(&self.front), self.encrypted);
         let attendant = Attendant { front, conversation: conversation.clone(), drain: self.drain };
         let service = Service { front: self.front, handler: self.handler, conversation, client, peer, encrypted };
         (stream, Arc::new(service), attendant)

@@ -39,7 +39,7 @@ async fn while_it_drains_it_is_alive_and_takes_callbacks_but_is_not_ready() {
     assert_eq!((world.ask("/livez").await.status, world.ask("/startupz").await.status), (200, 200));
     let purchase = Purchase::new();
     let push = world.signed(Callback::push(&purchase), &purchase);
-    assert_eq!(world.klarna().call(&push).await.unwrap().status, 200, "load balancers need time to notice");
+    assert_eq!(world.somebody().call(&push).await.unwrap().status, 200, "load balancers need time to notice");
     time.pass(Duration::from_secs(2), Duration::from_millis(100)).await;
     assert!(world.klarna().connect().await.is_err());
 }
@@ -68,7 +68,7 @@ async fn records_are_listed_newest_first_by_filter_and_page() {
         for callback in [Callback::push(purchase), Callback::notification(purchase)] {
             let fails = number == 3 && callback.body.is_empty();
             world.shop.next(if fails { Act::reply(500) } else { Act::minus_one(200) });
-            world.klarna().call(&world.signed(callback, purchase)).await.unwrap();
+            world.somebody().call(&world.signed(callback, purchase)).await.unwrap();
         }
     }
     world.until_books(Books { accepted: 8, settled: 7, left: 1, ..Books::default() }).await;
@@ -127,7 +127,7 @@ async fn a_record_says_what_became_of_a_callback() {
     let purchase = Purchase::new();
     world.shop.next(Act::wordfence());
     let push = world.signed(Callback::push(&purchase), &purchase);
-    world.klarna().call(&push).await.unwrap();
+    world.somebody().call(&push).await.unwrap();
     world.until_books(Books { accepted: 1, pending: 1, ..Books::default() }).await;
 
     let answer = world.ask("/callbacks/1").await;
@@ -170,7 +170,7 @@ async fn a_dead_callback_is_brought_to_the_shop_again_when_somebody_says_so() {
     world.shop.go_down().await;
     let purchase = Purchase::new();
     let callback = world.signed(Callback::authorization(&purchase), &purchase);
-    assert_eq!(world.klarna().call(&callback).await.unwrap().status, 204);
+    assert_eq!(world.somebody().call(&callback).await.unwrap().status, 204);
     world.time.as_ref().unwrap().pass(Duration::from_secs(60), Duration::from_millis(500)).await;
     world.until_books(Books { accepted: 1, dead: 1, ..Books::default() }).await;
     assert_eq!(world.metric(r#"kallback_dead_total{kind="authorization"}"#), 1);
@@ -202,7 +202,7 @@ async fn a_settled_callback_can_be_replayed_but_not_a_pending_or_an_older_one() 
     let time = world.time.as_ref().unwrap();
     let purchase = Purchase::new();
     let push = world.signed(Callback::push(&purchase), &purchase);
-    assert_eq!(world.klarna().call(&push).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&push).await.unwrap().status, 200);
     world.until_settled(1).await;
     assert_eq!(world.tell("/callbacks/1/replay", &json!({})).await.status, 202);
     world.shop.wait_until_done_with(2).await;
@@ -372,10 +372,10 @@ async fn tokens_are_minted_for_a_session_and_open_its_callbacks() {
     );
     let token = |answer: &Answered| answer.json()["token"].as_str().unwrap().to_owned();
     let callback = Callback::authorization(&purchase);
-    assert_eq!(world.klarna().call(&callback.clone().with_token(&token(&minted))).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&callback.clone().with_token(&token(&minted))).await.unwrap().status, 200);
     let other = world.tell("/tokens", &wish("checkout")).await;
-    assert_eq!(world.klarna().call(&callback.with_token(&token(&other))).await.unwrap().status, 403);
-    assert_eq!(world.klarna().call(&Callback::push(&purchase).with_token(&token(&other))).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&callback.with_token(&token(&other))).await.unwrap().status, 403);
+    assert_eq!(world.somebody().call(&Callback::push(&purchase).with_token(&token(&other))).await.unwrap().status, 200);
     assert!(minted.json()["expires_at"].as_str().unwrap().ends_with("T00:00:00.000Z"), "{}", minted.text());
 
     for wish in [
@@ -413,10 +413,10 @@ async fn an_acknowledgement_that_comes_before_the_push_counts_too() {
     let told = world.tell("/acknowledgements", &json!({ "order_id": purchase.order })).await;
     assert_eq!((told.status, told.json()), (200, json!({ "pushes": 0 })));
     let push = world.signed(Callback::push(&purchase), &purchase);
-    assert_eq!(world.klarna().call(&push).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&push).await.unwrap().status, 200);
     world.until_settled(1).await;
     time.pass(Duration::from_secs(24 * 3600), Duration::from_secs(60)).await;
-    assert_eq!(world.klarna().call(&push).await.unwrap().header("kallback-replayed"), Some("true"));
+    assert_eq!(world.somebody().call(&push).await.unwrap().header("kallback-replayed"), Some("true"));
     world.shop.saw(1);
     for nonsense in [json!({}), json!({ "order_id": 1 }), json!({ "order_id": "1", "x": 1 }), json!("1")] {
         assert_eq!(world.tell("/acknowledgements", &nonsense).await.status, 400, "{nonsense}");

@@ -76,7 +76,7 @@ async fn a_minted_token_opens_the_door_and_is_inspected_as_good() {
 
     let kallback = site.start(&[]).await;
     let callback = Callback::authorization(&purchase).with_target(target);
-    assert_eq!(site.klarna(&kallback).call(&callback).await.unwrap().status, 200);
+    assert_eq!(site.somebody(&kallback).call(&callback).await.unwrap().status, 200);
 
     let (code, out, _) = told(site.command_of("token").args(["inspect", out.trim_end()])).await;
     assert_eq!(code, 0);

@@ -42,7 +42,7 @@ async fn what_it_says_of_a_callback_is_what_the_gateway_does() {
     let kallback = site.start(&[]).await;
     let purchase = Purchase::new();
     let callback = site.signed(Callback::push(&purchase), &purchase);
-    assert!(site.klarna(&kallback).call(&callback).await.unwrap().is_success());
+    assert!(site.somebody(&kallback).call(&callback).await.unwrap().is_success());
     let record = kallback.operator().callbacks("kind=push").await.remove(0);
     let seen = site.shop.request();
 

@@ -81,6 +81,7 @@ impl Readable for Address {
             Self::Http { host, port } => format!("http://{host}:{port}"),
             Self::Https { host, port } => format!("https://{host}:{port}"),
             Self::Unix(path) => format!("unix:{}", path.display()),
+            Self::Dialled(_) => "handed in".to_owned(),
         }
         .show()
     }

@@ -15,6 +15,7 @@ mod delivery;
 mod demo;
 mod duplicates;
 mod front_door;
+mod inspector;
 mod life;
 mod limits;
 mod papers;

@@ -172,16 +172,3 @@ export const openBrowser = () =>
       "--disable-sync",
     ],
   });
-
-// DEV
-import { readFileSync as rf, existsSync as ex } from "node:fs";
-export async function dev(context) {
-  if (!process.env.DEV) return;
-  await context.route(/\/inspector/, async (route) => {
-    const name = new URL(route.request().url()).pathname.replace(/^\/inspector\/?/, "") || "page.html";
-    const base = new URL("../../src/admin/inspector/", import.meta.url).pathname;
-    const path = ex(base + name) ? base + name : base + "vendor/" + name;
-    const answer = await route.fetch();
-    await route.fulfill({ response: answer, body: rf(path, "utf8") });
-  });
-}

@@ -22,15 +22,15 @@ export function Detail({ record, missing, onClose, onChange }) {
     <p><span class=${`state ${record.state}`}><span aria-hidden="true">${state.sign}</span> ${state.text}</span> ${state.means}.</p>
     ${record.advice &&
     html`<div class="advice" role="note"><p><b>${record.blocked_by}</b> answered instead of the shop.</p><p>${record.advice}</p></div>`}
+    <${Replay} key=${id} record=${record} onChange=${onChange} />
     <figure>
       <${TimeLine} record=${record} />
       <figcaption class="legend">
-        <span class="key delivered">taken</span> <span class="key failed">not taken</span> <span class="key joined">joined</span> <span class="key ordered">replay ordered</span> <span class="key answer">answered</span>
+        <span class="key delivered">taken</span> <span class="key failed">not taken</span> <span class="key joined">joined</span> <span class="key ordered">replay ordered</span> <span class="key answer">answered</span> <span class="key again">from the record</span>
       </figcaption>
     </figure>
     <${Moments} record=${record} />
     <dl class="facts">${facts(record).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
-    <${Replay} key=${id} record=${record} onChange=${onChange} />
   </section>`;
 }
 
@@ -40,13 +40,13 @@ function Moments({ record }) {
     return html`<p class="quiet">Times of single attempts are kept in memory, for the last 1000 callbacks since kallback started. The record is what the ledger keeps.</p>`;
   }
   return html`<ol class="moments">
-    <li><time>0 ms</time> arrived and stored</li>
+    <li><time>0 ms</time> <span>arrived and stored</span></li>
     ${record.history.map(
       (moment) => html`<li class=${moment.outcome ?? moment.what}>
-        <time dateTime=${moment.at}>+${span(Math.max(0, Date.parse(moment.at) - start))}</time> ${momentInWords(moment)}
+        <time dateTime=${moment.at}>+${span(Math.max(0, Date.parse(moment.at) - start))}</time> <span>${momentInWords(moment)}</span>
       </li>`,
     )}
-    ${record.due_at && html`<li class="due"><time dateTime=${record.due_at}>+${span(Date.parse(record.due_at) - start)}</time> next attempt</li>`}
+    ${record.due_at && html`<li class="due"><time dateTime=${record.due_at}>+${span(Date.parse(record.due_at) - start)}</time> <span>next attempt</span></li>`}
   </ol>`;
 }
 

@@ -132,8 +132,8 @@ function Inspector({ onRefused }) {
   return html`<${Top} counts=${seen.counts} trouble=${trouble} version=${seen.day?.version} />
     <main class=${chosen === null ? "" : "with-detail"}>
       <div class="column">
-        <${Day} day=${seen.day} />
         <${List} title="Needs somebody" empty="Nothing is pending or dead." records=${seen.urgent} chosen=${chosen} now=${now} />
+        <${Day} day=${seen.day} />
         <${Filter} filter=${filter} onChoose=${choose} />
         <${List} title="Recent callbacks" empty="No callback fits." records=${rows} chosen=${chosen} now=${now} />
         ${next !== null && rows.length < ROWS_MAX && html`<button onClick=${more}>Older ones</button>`}

@@ -45,7 +45,7 @@ export function Hours({ hours }) {
 }
 
 const WIDTH = 640;
-const MARGIN = { left: 74, right: 16 };
+const MARGIN = { left: 78, right: 16 };
 const LANES = { attempts: 34, others: 74, answers: 114 };
 const HEIGHT = 160;
 const TICKS_MS = [0, 10, 100, 1e3, 1e4, 6e4, 6e5, 36e5, 216e5, 1728e5, 2592e6];
@@ -76,22 +76,23 @@ export function TimeLine({ record }) {
       (ms) => html`<line class="tick" x1=${x(ms)} x2=${x(ms)} y1="18" y2="136" />
         <text class="tick" x=${x(ms)} y="152" text-anchor="middle">${ms === 0 ? "0" : span(ms)}</text>`,
     )}
-    <line class="limit" x1=${x(record.budget_ms)} x2=${x(record.budget_ms)} y1="16" y2="136" />
-    <text class="limit" x=${x(record.budget_ms)} y="11" text-anchor="middle">budget ${span(record.budget_ms)}</text>
-    ${moments.map((moment) => html`<${Mark} moment=${moment} x=${x} budget=${record.budget_ms} />`)}
+    <line class="limit" x1=${x(record.budget_ms)} x2=${x(record.budget_ms)} y1="20" y2="136" />
+    <text class="limit" x=${x(record.budget_ms)} y="14" text-anchor="middle">budget ${span(record.budget_ms)}</text>
+    ${moments.map((moment, place) => html`<${Mark} moment=${moment} place=${place} x=${x} budget=${record.budget_ms} />`)}
   </svg>`;
 }
 
-function Mark({ moment, x, budget }) {
+function Mark({ moment, place, x, budget }) {
   const { what, from, to } = moment;
   if (what === "attempt") {
     const width = Math.max(5, x(to) - x(from));
     return html`<rect class=${`attempt ${moment.outcome}`} x=${x(from)} y=${LANES.attempts - 9} width=${width} height="18" rx="3" />`;
   }
   if (what === "answered") {
-    const tone = moment.took_ms > budget ? "late" : "well";
-    return html`<line class="waited" x1=${x(from)} x2=${x(to)} y1=${LANES.answers} y2=${LANES.answers} />
-      <circle class=${tone} cx=${x(to)} cy=${LANES.answers} r="6" />`;
+    const tone = moment.took_ms > budget ? "late" : moment.by === "replay" ? "again" : "well";
+    // Senders wait at the same time: each has a line of its own.
+    const y = LANES.answers + ((place % 3) - 1) * 9;
+    return html`<line class="waited" x1=${x(from)} x2=${x(to)} y1=${y} y2=${y} /><circle class=${tone} cx=${x(to)} cy=${y} r="5" />`;
   }
   const y = LANES.others;
   const at = x(to);

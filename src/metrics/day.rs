@@ -22,6 +22,14 @@ pub(super) struct Day {
     kinds: [Option<Box<Hours>>; Kind::ALL.len()],
 }
 
+/// One answer to a sender.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) by: AnsweredBy,
+    pub(super) took: Duration,
+    pub(super) budget: Duration,
+}
+
 #[derive(Debug)]
 struct Hours {
     budget: Duration,
@@ -59,7 +67,8 @@ pub struct KindOfDay {
 }
 
 impl Day {
-    pub(super) fn answered(&mut self, kind: Kind, by: AnsweredBy, took: Duration, budget: Duration, now: UnixMillis) {
+    pub(super) fn answered(&mut self, kind: Kind, answer: Answer, now: UnixMillis) {
+        let Answer { by, took, budget } = answer;
         let hours = self.kinds[kind as usize]
             .get_or_insert_with(|| Box::new(Hours { budget, ring: [const { Hour::EMPTY }; HOURS] }));
         hours.budget = budget;
@@ -154,7 +163,8 @@ mod tests {
         let mut day = Day::default();
         for (took_ms, hour) in answers {
             let at = UnixMillis(hour * HOUR_MILLIS + 5);
-            day.answered(Kind::Push, AnsweredBy::Shop, Duration::from_millis(*took_ms), BUDGET, at);
+            let answer = Answer { by: AnsweredBy::Shop, took: Duration::from_millis(*took_ms), budget: BUDGET };
+            day.answered(Kind::Push, answer, at);
         }
         day
     }
@@ -187,7 +197,8 @@ mod tests {
     fn callers_who_are_turned_away_do_not_make_it_look_fast() {
         let mut day = day(&[(900, 100)]);
         for _ in 0..1000 {
-            day.answered(Kind::Push, AnsweredBy::Refused, Duration::ZERO, BUDGET, at(100));
+            let answer = Answer { by: AnsweredBy::Refused, took: Duration::ZERO, budget: BUDGET };
+            day.answered(Kind::Push, answer, at(100));
         }
         let kind = &day.kinds(at(100))[0];
         assert!(kind.percentiles.unwrap()[0] >= Duration::from_millis(900));

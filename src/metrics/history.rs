@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::day::{Day, KindOfDay};
+use super::day::{Answer, Day, KindOfDay};
 use super::{AnsweredBy, Event};
 use crate::clock::{Clock, UnixMillis};
 use crate::event::Fingerprint;
@@ -142,7 +142,7 @@ impl History {
         match *event {
             Event::CallbackAnswered { kind, answered_by: by, status, took, budget, fingerprint, .. } => {
                 let mut kept = self.lock();
-                kept.day.answered(kind, by, took, budget, now);
+                kept.day.answered(kind, Answer { by, took, budget }, now);
                 if let Some(fingerprint) = fingerprint {
                     kept.keep(fingerprint, Moment { at: now, what: Happened::Answered { by, status, took } });
                 }

@@ -10,6 +10,8 @@
 //! | `GET /callbacks/ID` | one record | yes |
 //! | `POST /callbacks/ID/replay` `{"dry_run":…,"even_if_old":…}` | brings it to the shop again | yes |
 //! | `GET /counts` | how many there are of each state | yes |
+//! | `GET /day` | the last 24 hours by kind | yes |
+//! | `GET /inspector` | a page for people, which asks the others | the page itself no |
 //! | `POST /acknowledgements` `{"order_id":…}` | its pushes are replayed for longer | yes |
 //! | `POST /tokens` `{"family":…,"session":…,"ttl_seconds":…}` | a token | yes |
 //!
@@ -18,6 +20,8 @@
 //! send that without asking first) and must not carry a foreign `Origin`.
 
 mod callbacks;
+mod inspector;
+mod lately;
 mod routes;
 
 use std::convert::Infallible;

@@ -136,6 +136,7 @@ impl App {
         let certificates = Certificates::load(settings.server.tls.clone(), clock.clone(), telemetry.clone())?;
         let listeners = Listeners::bind(&settings.server)?;
         let admin_listener = open::admin(&settings.admin).await?;
+        telemetry.keep_history(clock.clone());
         let drain = Drain::new();
         let flights = Flights::default();
         let around = Surroundings { clock: clock.clone(), flights: flights.clone(), telemetry: telemetry.clone() };

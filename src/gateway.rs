@@ -80,7 +80,7 @@ impl Gateway {
         let sender = rules.sender(&caller);
         let client = sender.client(request.headers(), &rules.trusted_proxies);
         let call = Call { guard: rules.guard(&request), recognised, request, sender, client, arrived: caller.arrived };
-        let (outcome, subject) = rules.callbacks.answer(call).await;
+        let (outcome, identity) = rules.callbacks.answer(call).await;
         if let Some(why) = outcome.turned_away_for() {
             self.telemetry.emit(Event::RequestRefused { why, client });
         }
@@ -93,7 +93,8 @@ impl Gateway {
             took: self.clock.instant().saturating_duration_since(caller.arrived),
             budget: route.policy.budget,
             client,
-            subject: subject.as_deref(),
+            subject: identity.as_ref().and_then(|identity| identity.subject.as_deref()),
+            fingerprint: identity.as_ref().map(|identity| identity.fingerprint),
         });
         response
     }

@@ -7,11 +7,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
+use super::lately::{moment, summary};
 use super::routes::{Fault, Reply, json_reply};
 use crate::clock::UnixMillis;
 use crate::delivery::attempt::blamed_by;
 use crate::event::Kind;
 use crate::ledger::{Filter, LISTED_RECORDS_MAX, NoticeId, Obstacle, Record, State};
+use crate::metrics::Event;
 
 /// What a replay may be told. `{}` is a replay that refuses what is too old.
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -35,7 +37,10 @@ impl Admin {
     }
 
     pub(super) async fn show(&self, id: NoticeId) -> Result<Reply, Fault> {
-        Ok(json_reply(StatusCode::OK, &self.record(&self.find(id).await?)))
+        let record = self.find(id).await?;
+        let mut told = self.record(&record);
+        told["history"] = self.moments(&record).iter().map(moment).collect();
+        Ok(json_reply(StatusCode::OK, &told))
     }
 
     pub(super) async fn replay(&self, id: NoticeId, order: ReplayOrder) -> Result<Reply, Fault> {
@@ -53,6 +58,8 @@ impl Admin {
             return Ok(json_reply(StatusCode::OK, &told));
         }
         self.ledger.replay(id).await?;
+        let Record { kind, fingerprint, .. } = record;
+        self.telemetry.emit(Event::ReplayOrdered { kind, record: id, fingerprint });
         (self.wake)();
         Ok(json_reply(StatusCode::ACCEPTED, &json!({ "id": id, "state": State::Pending.name() })))
     }
@@ -89,6 +96,7 @@ impl Admin {
             "blocked_by": blamed.map(|blocker| blocker.label),
             "advice": blamed.map(|blocker| blocker.advice),
             "replay": replay_standing(record, now).name(),
+            "seen": summary(&self.moments(record)),
         })
     }
 }

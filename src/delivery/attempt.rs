@@ -106,6 +106,7 @@ impl Delivery {
             status: tried.reply().map(|reply| reply.status.as_u16()),
             took: self.clock.instant().saturating_duration_since(started),
             note: &tried.note(),
+            fingerprint: notice.identity().fingerprint,
         });
         tried
     }

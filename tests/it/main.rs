@@ -20,6 +20,7 @@ mod duplicates;
 mod explain;
 mod front_door;
 mod init;
+mod inspector;
 mod life;
 mod limits;
 mod operate;

@@ -102,7 +102,7 @@ impl Life {
             let around = make.surroundings();
             doors.push(make.door(Arc::new(Memory::new(LEDGER_BYTES_MAX, around.clone())), around, None));
         }
-        let origin = Instant::now();
+        let origin = clock.instant();
         drop(entered);
         Ok(Self { hand, runtime, origin, began_ms: birth.now_ms, doors, next_door: 0, drain, clock, bell, diary })
     }
@@ -110,7 +110,7 @@ impl Life {
     /// Lets it run until that time, or until it does something. Returns the time then.
     pub fn run_until(&mut self, until_ms: u64) -> u64 {
         let until = self.origin + Duration::from_millis(until_ms - self.began_ms);
-        let (bell, origin) = (self.bell.clone(), self.origin);
+        let (bell, clock, origin) = (self.bell.clone(), self.clock.clone(), self.origin);
         let elapsed = self.runtime.block_on(async move {
             tokio::select! {
                 biased;
@@ -118,7 +118,7 @@ impl Life {
                 () = tokio::time::sleep_until(until) => {}
             }
             come_to_rest(&bell).await;
-            Instant::now() - origin
+            clock.instant() - origin
         });
         self.began_ms + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }

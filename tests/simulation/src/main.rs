@@ -1,5 +1,7 @@
 //! Plays seeds of the simulation: many on all cores, or one with its story.
 
+#![expect(clippy::disallowed_methods, reason = "says how long it took; the simulation itself reads no clock")]
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

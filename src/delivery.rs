@@ -114,6 +114,9 @@ impl Delivery {
         if let Some((end, why)) = next::before_attempt(&claim, self.clock.now()) {
             return self.record(claim, Next::End(end), Err(why)).await;
         }
+        if let Err(error) = self.ledger.hold(&claim, self.settings.attempt_timeout).await {
+            return self.leave_alone(claim, &error);
+        }
         let number = Number { attempt: claim.attempt, redelivery: claim.attempt > 1 };
         let tried = self.attempt(&notice, number, Some(claim.id)).await;
         let when = When { settings: &self.settings, now: self.clock.now(), share: rand::random() };
@@ -121,6 +124,15 @@ impl Delivery {
         claim.resolve(standing(&tried, &next));
         self.note_outage(&tried).await;
         self.record(claim, next, Ok(tried)).await;
+    }
+
+    /// It is stored, and not certainly ours: another process may have it at the shop.
+    fn leave_alone(&self, claim: Box<Claim>, error: &LedgerError) {
+        self.telemetry.emit(Event::LedgerFailed { call: "hold", error });
+        claim.resolve(Standing::WillRedeliver);
+        if matches!(error, LedgerError::Lost(_)) {
+            claim.forget();
+        }
     }
 
     /// Brings a notice that could not be written down: once, live, for the sender who waits. Nothing is promised.

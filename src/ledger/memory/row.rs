@@ -56,6 +56,7 @@ impl Lease {
             interrupted: self.interrupted,
             answered: self.answered,
             epoch: self.epoch,
+            lease: None,
             flight,
         }
     }

@@ -57,7 +57,7 @@ impl Server {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             give_away(&path);
         }
-        let tls = ["ssl=on", "ssl_cert_file=server.pem", "ssl_key_file=server.key"];
+        let tls = ["ssl=on", "ssl_cert_file='server.pem'", "ssl_key_file='server.key'"];
         Box::leak(Box::new(server.run(Door::Tls, &tls)))
     }
 
@@ -82,9 +82,14 @@ impl Server {
     /// A new, empty database.
     pub fn database(&'static self) -> Database {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        self.sql("postgres", &format!("create database {name} template template0"));
-        Database { server: self, name }
+        let database = self.called(&format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        self.sql("postgres", &format!("create database {} template template0", database.name));
+        database
+    }
+
+    /// The database of that name, whether there is one or not.
+    pub fn called(&'static self, name: &str) -> Database {
+        Database { server: self, name: name.to_owned() }
     }
 
     pub fn port(&self) -> u16 {

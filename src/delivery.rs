@@ -117,7 +117,7 @@ impl Delivery {
         if let Err(error) = self.ledger.hold(&claim, self.settings.attempt_timeout).await {
             return self.leave_alone(claim, &error);
         }
-        let number = Number { attempt: claim.attempt, redelivery: claim.attempt > 1 };
+        let number = Number { attempt: claim.attempt, redelivery: claim.attempt > 1, unrecorded: false };
         let tried = self.attempt(&notice, number, Some(claim.id)).await;
         let when = When { settings: &self.settings, now: self.clock.now(), share: rand::random() };
         let next = next::after_attempt(&claim, &tried, claim.conclude(), when);
@@ -137,7 +137,8 @@ impl Delivery {
 
     /// Brings a notice that could not be written down: once, live, for the sender who waits. Nothing is promised.
     pub async fn bring_unrecorded(&self, notice: &Notice) -> Standing {
-        let tried = self.attempt(notice, Number { attempt: 1, redelivery: false }, None).await;
+        let number = Number { attempt: 1, redelivery: false, unrecorded: true };
+        let tried = self.attempt(notice, number, None).await;
         match tried {
             Tried::Delivered(reply) => Standing::Settled(reply),
             failed => Standing::GivenUp(failed.reply().cloned(), gave_up(&failed)),

@@ -118,7 +118,7 @@ impl Postgres {
     /// The certificate authority cannot be read.
     pub fn open(address: &Address, options: Options, around: Surroundings) -> Result<Self, OpenError> {
         address.tls()?;
-        let lanes = Lanes::new(options.connections, options.queue_max, options.stalled_after, around.clock.clone());
+        let lanes = Lanes::new(options.connections, options.queue_max, options.stalled_after);
         let (lookout, chores) = (Lookout::default(), Chores::default());
         let mut tasks = vec![
             tokio::spawn(lookout.clone().keep(lanes.clone(), around.clock.clone())),

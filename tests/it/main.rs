@@ -22,6 +22,7 @@ mod passing;
 mod passing_through;
 mod promises;
 mod questions;
+mod replicas;
 mod secrets;
 mod support;
 mod tokens;

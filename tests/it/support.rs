@@ -8,6 +8,7 @@ pub mod klarna;
 pub mod ledger_file;
 pub mod operator;
 pub mod process;
+pub mod relay;
 pub mod script;
 pub mod shop;
 pub mod site;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
@@ -47,8 +48,10 @@ pub(super) enum Lane {
 pub(super) struct Wire {
     client: Client,
     statements: Mutex<BTreeMap<&'static str, Statement>>,
-    under_way: Mutex<BTreeMap<u64, Instant>>,
+    /// When each statement was sent that has no answer yet. Who sent it may be gone: a server that hangs hangs.
+    unanswered: Mutex<BTreeMap<u64, Instant>>,
     next: AtomicU64,
+    clock: Clock,
     /// The row of counters that it adds to.
     pub(super) slot: i64,
     /// Since when it is open.
@@ -62,14 +65,12 @@ pub(super) struct Wire {
 pub(super) struct Lanes {
     lanes: watch::Sender<Vec<Lane>>,
     room: Arc<Semaphore>,
-    clock: Clock,
     stalled_after: Duration,
 }
 
 /// A place on a lane.
 pub(super) struct Call {
     pub(super) wire: Arc<Wire>,
-    number: u64,
     _room: OwnedSemaphorePermit,
 }
 
@@ -82,9 +83,9 @@ enum Choice {
 impl Lanes {
     /// `count` lanes besides the one for upkeep, none of them open. A lane is stalled for new claims when a statement
     /// waits on it for longer than `stalled_after`.
-    pub(super) fn new(count: usize, queue_max: usize, stalled_after: Duration, clock: Clock) -> Self {
+    pub(super) fn new(count: usize, queue_max: usize, stalled_after: Duration) -> Self {
         let room = Arc::new(Semaphore::new(queue_max.min(Semaphore::MAX_PERMITS)));
-        Self { lanes: watch::channel(vec![Lane::Starting; count + 1]).0, room, clock, stalled_after }
+        Self { lanes: watch::channel(vec![Lane::Starting; count + 1]).0, room, stalled_after }
     }
 
     /// A place on a lane.
@@ -94,10 +95,7 @@ impl Lanes {
         loop {
             let choice = self.choose(&lanes.borrow_and_update(), purpose);
             match choice {
-                Choice::Take(wire) => {
-                    let number = wire.begin(self.clock.instant());
-                    return Ok(Call { wire, number, _room: room });
-                }
+                Choice::Take(wire) => return Ok(Call { wire, _room: room }),
                 Choice::Fail(error) => return Err(Fault::before(error)),
                 // It ends, because this value holds the sender.
                 Choice::Wait => drop(lanes.changed().await),
@@ -118,7 +116,7 @@ impl Lanes {
                 Lane::Closed => {}
                 Lane::Starting => starting = true,
                 Lane::Down(why) => failed = LedgerError::Unavailable(why.to_string()),
-                Lane::Open(wire) if purpose == Use::Claim && self.is_stalled(wire) => {
+                Lane::Open(wire) if purpose == Use::Claim && wire.is_silent_for(self.stalled_after) => {
                     failed = LedgerError::Unavailable("the database does not answer".to_owned());
                 }
                 Lane::Open(wire) => {
@@ -134,11 +132,6 @@ impl Lanes {
             None if starting => Choice::Wait,
             None => Choice::Fail(failed),
         }
-    }
-
-    fn is_stalled(&self, wire: &Wire) -> bool {
-        let oldest = wire.lock().first_key_value().map(|(_, since)| *since);
-        oldest.is_some_and(|since| self.clock.instant().saturating_duration_since(since) > self.stalled_after)
     }
 
     /// What became of a lane. A closed one stays closed.
@@ -174,27 +167,44 @@ impl Lanes {
 
 impl Wire {
     /// A connection that is set up.
-    pub(super) fn new(client: Client, slot: i64, since: Instant) -> Self {
+    pub(super) fn new(client: Client, slot: i64, clock: Clock) -> Self {
         Self {
             client,
             statements: Mutex::default(),
-            under_way: Mutex::default(),
+            unanswered: Mutex::default(),
             next: AtomicU64::new(0),
             slot,
-            since,
+            since: clock.instant(),
+            clock,
             broken: Notify::new(),
         }
     }
 
-    fn begin(&self, now: Instant) -> u64 {
+    /// Whether a statement has waited for its answer for longer than this.
+    pub(super) fn is_silent_for(&self, time: Duration) -> bool {
+        let oldest = self.lock().first_key_value().map(|(_, since)| *since);
+        oldest.is_some_and(|since| self.clock.instant().saturating_duration_since(since) > time)
+    }
+
+    /// Asks whether anybody is there. `false`: nobody within [`PATIENCE`].
+    pub(super) async fn is_alive(&self) -> bool {
+        self.answer_to(self.client.check_connection()).await.is_ok_and(|answer| answer.is_ok())
+    }
+
+    /// Waits for an answer, within [`PATIENCE`]. They come in the order of the questions, so that one answer says that
+    /// the earlier ones were given, too.
+    async fn answer_to<T>(&self, question: impl Future<Output = T>) -> Result<T, Elapsed> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.lock().insert(number, now);
-        number
+        self.lock().insert(number, self.clock.instant());
+        let answer = tokio::time::timeout(PATIENCE, question).await?;
+        let mut unanswered = self.lock();
+        *unanswered = unanswered.split_off(&(number + 1));
+        Ok(answer)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
         // Nothing panics while it is held.
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn statement(&self, sql: &'static str) -> Result<Statement, tokio_postgres::Error> {
@@ -233,7 +243,7 @@ impl Call {
         &self,
         work: impl Future<Output = Result<Vec<Row>, tokio_postgres::Error>>,
     ) -> Result<Vec<Row>, Fault> {
-        let fault = match tokio::time::timeout(PATIENCE, work).await {
+        let fault = match self.wire.answer_to(work).await {
             Ok(Ok(rows)) => return Ok(rows),
             Ok(Err(error)) => Fault::of_statement(&error),
             Err(_) => Fault::silence(),
@@ -242,12 +252,6 @@ impl Call {
             self.wire.broken.notify_one();
         }
         Err(fault)
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        self.wire.lock().remove(&self.number);
     }
 }
 

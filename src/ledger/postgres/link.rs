@@ -65,9 +65,17 @@ impl Link {
     }
 
     async fn until_broken(&self, wire: &Wire, mut driven: Driven) {
-        tokio::select! {
-            _ = &mut driven.0 => {}
-            () = wire.broken.notified() => {}
+        loop {
+            tokio::select! {
+                _ = &mut driven.0 => return,
+                () = wire.broken.notified() => return,
+                () = tokio::time::sleep(PROBE_AFTER) => {
+                    // Whoever asked may have gone; somebody has to hear that the server answers again, or never will.
+                    if wire.is_silent_for(PROBE_AFTER) && !wire.is_alive().await {
+                        return;
+                    }
+                }
+            }
         }
     }
 
@@ -76,7 +84,7 @@ impl Link {
             let (client, driven) = self.connect().await?;
             self.set_up(&client).await?;
             let slot = rand::random_range(0..schema::SLOTS);
-            Ok((Arc::new(Wire::new(client, slot, self.around.clock.instant())), driven))
+            Ok((Arc::new(Wire::new(client, slot, self.around.clock.clone())), driven))
         };
         let silence = |_| Err(OpenError::Away("it did not answer in time".to_owned()));
         tokio::time::timeout(OPEN_WITHIN, opening).await.unwrap_or_else(silence)
@@ -164,6 +172,9 @@ const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Beyond, a warning.
 const CLOCKS_APART_AT_MOST: Duration = Duration::from_secs(2);
+
+/// A server that owes an answer for this long is asked whether it is there.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
 
 const REST_MIN: Duration = Duration::from_millis(100);
 const REST_MAX: Duration = Duration::from_secs(3);

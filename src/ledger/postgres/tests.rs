@@ -379,8 +379,9 @@ async fn the_way_is_encrypted_and_the_certificate_checked() {
         soon(ledger.first_contact()).await.map_err(|why| (why.is_lasting(), why.to_string()))
     };
     let trusting = address.clone().trusting(Some(ca_file));
-    contact(&trusting.clone().with_password("geheim")).await.unwrap();
-    assert_eq!(database.sql("select count(*) from pg_stat_ssl where ssl"), "0", "the socket has none");
+    let encrypted = Postgres::open(&trusting.clone().with_password("geheim"), OPTIONS, around()).unwrap();
+    soon(encrypted.first_contact()).await.unwrap();
+    assert_ne!(database.sql("select count(*) from pg_stat_ssl where ssl"), "0");
     let (is_lasting, why) = contact(&trusting.with_password("falsch")).await.unwrap_err();
     assert!(is_lasting && why.contains("password authentication failed") && !why.contains("falsch"), "{why}");
     let (_, why) = contact(&address.with_password("geheim")).await.unwrap_err();
@@ -440,9 +441,7 @@ async fn a_database_that_only_reads_takes_no_claims_until_it_writes_again() {
     let replica = Replica::with(&place, &Clock::system(), HASTY);
     replica.ledger.first_contact().await.unwrap();
     let read_only = |is_so: &str| {
-        place
-            .0
-            .sql(&format!("set transaction_read_only = off; alter system set default_transaction_read_only = {is_so}"));
+        place.0.sql(&format!("alter system set default_transaction_read_only = {is_so}"));
         place.0.sql("select pg_reload_conf()");
     };
     read_only("on");

@@ -100,6 +100,8 @@ impl Server {
     pub fn sql(&self, database: &str, statements: &str) -> String {
         let mut psql = Command::new(program("psql"));
         psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "kallback", "-d", database, "-p", &self.port.to_string()]);
+        // Also where a test made it take no writes.
+        psql.env("PGOPTIONS", "-c default_transaction_read_only=off");
         psql.arg("-h").arg(&self.folder).args(["-c", statements]);
         let told = psql.stdin(Stdio::null()).output().expect("psql can be started");
         assert!(told.status.success(), "{statements}: {}", String::from_utf8_lossy(&told.stderr));

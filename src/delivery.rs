@@ -115,7 +115,7 @@ impl Delivery {
             return self.record(claim, Next::End(end), Err(why)).await;
         }
         if let Err(error) = self.ledger.hold(&claim, self.settings.attempt_timeout).await {
-            return self.leave_alone(claim, &error);
+            return self.leave_alone(*claim, &error);
         }
         let number = Number { attempt: claim.attempt, redelivery: claim.attempt > 1, unrecorded: false };
         let tried = self.attempt(&notice, number, Some(claim.id)).await;
@@ -127,7 +127,7 @@ impl Delivery {
     }
 
     /// It is stored, and not certainly ours: another process may have it at the shop.
-    fn leave_alone(&self, claim: Box<Claim>, error: &LedgerError) {
+    fn leave_alone(&self, claim: Claim, error: &LedgerError) {
         self.telemetry.emit(Event::LedgerFailed { call: "hold", error });
         claim.resolve(Standing::WillRedeliver);
         if matches!(error, LedgerError::Lost(_)) {

@@ -171,12 +171,12 @@ impl Postgres {
             Err(Fault { error, is_unsure, .. }) => {
                 // Dropped, it sees to a record that is there all the same.
                 if !is_unsure {
-                    underway.is_over();
+                    underway.arrived();
                 }
                 return Err((error, flight));
             }
         };
-        underway.is_over();
+        underway.arrived();
         Ok(match ruling {
             Ruling::Fresh { id, repeats, behind_another } => {
                 let took = self.around.clock.instant().saturating_duration_since(began);
@@ -242,7 +242,7 @@ impl Postgres {
         let takes_over = up_for >= self.options.takes_over_after;
         let underway = self.chores.leasing(terms.ticket);
         let claims = leases::lease_due(&call, &self.around.flights, terms, (limit, takes_over), lease).await?;
-        underway.is_over();
+        underway.arrived();
         Ok(claims.into_iter().map(Box::new).collect())
     }
 

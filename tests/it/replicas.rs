@@ -116,7 +116,7 @@ async fn each_notice_reaches_the_shop_once_whatever_happens_to_replicas() {
     for replica in fleet.replicas.clone() {
         torments.spawn(torment(replica, until, StdRng::seed_from_u64(dice.random())));
     }
-    while torments.len() > 0 {
+    while !torments.is_empty() {
         (0..100).for_each(|_| fleet.site.shop.next(mood(&mut dice)));
         tokio::time::sleep(Duration::from_millis(500)).await;
         if let Some(done) = torments.try_join_next() {

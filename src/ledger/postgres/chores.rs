@@ -43,7 +43,7 @@ pub(super) struct Underway {
 
 impl Underway {
     /// It arrived, or never will: nothing has to be put right.
-    pub(super) fn is_over(mut self) {
+    pub(super) fn arrived(mut self) {
         self.chore = None;
     }
 }

@@ -14,14 +14,25 @@ use super::parts::{Background, Lasting};
 use crate::admin;
 use crate::gateway::{Gateway, Rules};
 use crate::ledger::memory::Memory;
+use crate::ledger::postgres::{self, Postgres};
 use crate::ledger::sqlite::Sqlite;
-use crate::ledger::{Backend, Ledger, Settings, Surroundings};
+use crate::ledger::{Backend, Ledger, Surroundings};
 use crate::server::workers::{Listeners, WorkerFault};
 use crate::server::{Drain, Front};
 
-/// Opens the ledger, and makes its folder if it is not there.
-pub(super) fn ledger(settings: &Settings, around: Surroundings) -> Result<Arc<dyn Ledger>, StartError> {
+/// Opens the ledger, and makes its folder if it is not there. A shared one is waited for only until its database was
+/// asked once: kallback serves without it, too, and goes on trying.
+pub(super) async fn ledger(settings: &super::Settings, around: Surroundings) -> Result<Arc<dyn Ledger>, StartError> {
+    let (settings, attempt_timeout) = (&settings.ledger, settings.delivery.attempt_timeout);
     match &settings.backend {
+        Backend::Postgres(address, connections) => {
+            let options = postgres::Options::new(settings, *connections, attempt_timeout);
+            let ledger = Postgres::open(address, options, around).map_err(Arc::new)?;
+            match ledger.first_contact().await {
+                Err(why) if why.is_lasting() => Err(why.into()),
+                _ => Ok(Arc::new(ledger)),
+            }
+        }
         Backend::Memory => Ok(Arc::new(Memory::new(settings.bytes_max, around))),
         Backend::File(path) => {
             let folder = path.parent().unwrap_or(Path::new("."));

@@ -1,7 +1,6 @@
 //! `kallback callbacks` and `kallback top`, the real binary at a real gateway.
 
 use std::fs;
-use std::path::Path;
 use std::process::Output;
 
 use serde_json::{Value, json};
@@ -15,14 +14,14 @@ use crate::support::site::Site;
 use crate::support::time::patiently;
 
 /// A gateway with four callbacks: 1 is settled, 2 left to the sender, 3 dead and too old, 4 blocked and pending.
-struct Afternoon {
-    site: Site,
-    kallback: Process,
+pub struct Afternoon {
+    pub site: Site,
+    pub kallback: Process,
     purchases: [Purchase; 4],
 }
 
 impl Afternoon {
-    async fn passes() -> Self {
+    pub async fn passes() -> Self {
         let site = Site::new().await;
         // What cannot live for ten seconds more after its first attempt is dead at once.
         let kallback = site.start(&["callbacks.kinds.notification.oldest=1 s"]).await;
@@ -64,13 +63,13 @@ impl Afternoon {
 
 /// How a command ended.
 #[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
-async fn said(command: &mut Command) -> Said {
+pub async fn said(command: &mut Command) -> Said {
     let Output { status, stdout, stderr } = patiently("the command's end", command.output()).await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
@@ -319,24 +318,4 @@ async fn who_cannot_be_asked_and_who_may_not_ask_is_told_what_to_do() {
     assert!(nobody.err.contains("does kallback run"), "{}", nobody.err);
     let off = said(site.command_of("callbacks").args(["--admin-listen", "off", "list"])).await;
     assert!(off.code == 1 && off.err.contains("there is no admin listener to ask"), "{}", off.err);
-}
-
-#[tokio::test]
-async fn every_command_of_the_paper_does_what_it_says() {
-    let afternoon = Afternoon::passes().await;
-    let paper = fs::read_to_string("docs/callbacks-cli.md").unwrap();
-    let blocks = paper.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let commands: Vec<&str> = blocks.flat_map(str::lines).filter(|line| line.starts_with("kallback ")).collect();
-    assert!(commands.len() > 10, "{commands:?}");
-    let folder = Path::new(env!("CARGO_BIN_EXE_kallback")).parent().unwrap().to_str().unwrap();
-    for command in commands {
-        let mut shell = Command::new("/bin/sh");
-        shell.env_clear().env("PATH", format!("{folder}:/usr/bin:/bin")).current_dir(afternoon.site.folder());
-        shell.env("KALLBACK_CONFIG", afternoon.site.config());
-        shell.env("KALLBACK_ADMIN__LISTEN", afternoon.kallback.admin.to_string());
-        let said = said(shell.stdin(std::process::Stdio::null()).kill_on_drop(true).args(["-c", command])).await;
-        assert_eq!(said.code, 0, "{command}: {}{}", said.out, said.err);
-    }
-    let exported = fs::read_to_string(afternoon.site.path("callbacks.jsonl")).unwrap();
-    assert_eq!(exported.lines().count(), 4, "{exported}");
 }

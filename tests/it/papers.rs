@@ -1,5 +1,7 @@
 //! What the papers show must work.
 
+mod commands;
+
 use kallback::config::{FileText, Sources, load};
 
 #[test]

@@ -5,6 +5,7 @@
 mod check;
 mod demo;
 mod healthcheck;
+mod inherit;
 mod run;
 pub mod token;
 
@@ -36,7 +37,14 @@ struct CommandLine {
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Stand in front of the shop until told to stop.
-    Run(ConfigArguments),
+    Run {
+        /// Take the listening sockets and the ledger over from the kallback that runs (life.hand_over_at), so that no
+        /// caller is refused. If none runs, this one just starts.
+        #[arg(long)]
+        take_over: bool,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
     /// Report every fault of a config at once, and start nothing.
     Check {
         /// Print one JSON object, for programs.
@@ -138,9 +146,9 @@ pub fn execute(
 
 fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) -> Result<ExitCode, Failure> {
     match command {
-        Command::Run(config) => {
+        Command::Run { take_over, config } => {
             let origins = config.origins();
-            run::run(origins.load_and_make()?, origins)?;
+            run::run(origins.load_and_make()?, origins, take_over)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config, json: false } => Ok(check::for_people(&config.origins(), out, err)?),

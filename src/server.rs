@@ -42,7 +42,7 @@ use crate::network::Network;
 use connection_limit::ConnectionLimit;
 pub use drain::{Drain, Stage, Watch};
 pub use interim::Interim;
-pub use listen::{BoundSocket, bind};
+pub use listen::{BoundSocket, Inherited, bind};
 
 /// The listeners and the bounds on connections.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! What a reload cannot change, because sockets, threads and the ledger were made with it.
 
+use std::path::PathBuf;
+
 use secrecy::ExposeSecret;
 
 use super::Settings;
@@ -17,6 +19,7 @@ pub(super) struct Fixed {
     ledger: ledger::Settings,
     admin: admin::Settings,
     log: LogSettings,
+    hand_over_at: Option<PathBuf>,
 }
 
 /// Names of options that differ.
@@ -31,6 +34,7 @@ impl Fixed {
             ledger: settings.ledger.clone(),
             admin: settings.admin.clone(),
             log: settings.log.clone(),
+            hand_over_at: settings.life.hand_over_at.clone(),
         }
     }
 
@@ -47,6 +51,7 @@ impl Fixed {
         names.extend(differing([
             ("log.format", self.log.format != now.log.format),
             ("log.filter", self.log.filter != now.log.filter),
+            ("life.hand_over_at", self.hand_over_at != now.life.hand_over_at),
         ]));
         names
     }

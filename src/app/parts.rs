@@ -27,6 +27,8 @@ pub(super) struct Lasting {
     pub(super) seats: Seats,
     pub(super) outage: Arc<Outage>,
     pub(super) tasks: TaskTracker,
+    /// A token for everything that needs the ledger.
+    pub(super) under_way: TaskTracker,
     pub(super) clock: Clock,
     pub(super) telemetry: Telemetry,
 }
@@ -91,6 +93,7 @@ fn rules(settings: &Settings, lasting: &Lasting, shared: &Background, upstream: 
         upstream: upstream.clone(),
         seats: lasting.seats.clone(),
         tasks: lasting.tasks.clone(),
+        under_way: lasting.under_way.clone(),
         clock: lasting.clock.clone(),
         telemetry: lasting.telemetry.clone(),
     };

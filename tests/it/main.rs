@@ -23,6 +23,7 @@ mod passing;
 mod passing_through;
 mod promises;
 mod questions;
+mod restart;
 mod secrets;
 mod support;
 mod tokens;

@@ -25,6 +25,7 @@ mod promises;
 mod questions;
 mod restart;
 mod secrets;
+mod soak;
 mod support;
 mod tokens;
 mod world;

@@ -71,7 +71,10 @@ async fn a_callback_that_stays_at_the_shop_keeps_the_ledger_where_it_is() {
     let street = Street::new().await;
     let gate = Gate::closed();
     street.site.shop.next(Act::minus_one(200).once_open(&gate));
-    let mut running = Process::start(street.command(&["callbacks.kinds.authorization.answer_within=100 ms"])).await;
+    let mut running = Process::start(
+        street.command(&["callbacks.kinds.authorization.answer_within=400 ms", "ledger.admit_within=350 ms"]),
+    )
+    .await;
     let klarna = street.klarna();
     let slow = street.site.authorization(&Purchase::new());
     assert_eq!(klarna.call(&slow).await.unwrap().status, 204);

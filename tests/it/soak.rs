@@ -62,7 +62,6 @@ async fn memory_and_file_stay_small_and_no_callback_is_lost() {
         "limits.proven_per_second=100000",
         &format!("ledger.bytes_max={} MiB", LEDGER_BYTES_MAX >> 20),
         &format!("ledger.keep_bodies_for={keep}"),
-        &format!("ledger.keep_records_for={keep}"),
         "ledger.sweep_every=5 s",
         "delivery.schedule=[\"1 s\", \"2 s\"]",
         "delivery.retry_after_at_most=2 s",

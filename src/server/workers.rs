@@ -220,10 +220,10 @@ impl Sockets {
         listeners: impl Fn(&mut SocketSet) -> &mut Vec<BoundSocket>,
     ) -> Result<(), CannotListen> {
         let (address, workers, count) = (self.address, sets.len(), self.sockets.len());
-        for worker in count..workers {
+        for (worker, set) in sets.iter_mut().enumerate().skip(count) {
             let handle = self.sockets[worker % count].another_handle();
             let handle = handle.map_err(|source| CannotListen { address, source })?;
-            listeners(&mut sets[worker]).push(handle);
+            listeners(set).push(handle);
         }
         for (number, socket) in self.sockets.into_iter().enumerate() {
             listeners(&mut sets[number % workers]).push(socket);

@@ -6,10 +6,12 @@
 //! | `GET /readyz` | it takes callbacks; never asks the shop | no |
 //! | `GET /startupz` | it has started | no |
 //! | `GET /metrics` | Prometheus text | no |
-//! | `GET /callbacks?state=&kind=&subject=&before=&limit=` | records, newest first | yes |
+//! | `GET /callbacks?state=&kind=&subject=&undelivered=&…` | records, newest first | yes |
 //! | `GET /callbacks/ID` | one record | yes |
-//! | `POST /callbacks/ID/replay` | brings it to the shop again | yes |
+//! | `POST /callbacks/ID/replay` `{"dry_run":…,"even_if_old":…}` | brings it to the shop again | yes |
 //! | `GET /counts` | how many there are of each state | yes |
+//! | `GET /day` | the last 24 hours by kind | yes |
+//! | `GET /inspector` | a page for people, which asks the others | the page itself no |
 //! | `POST /acknowledgements` `{"order_id":…}` | its pushes are replayed for longer | yes |
 //! | `POST /tokens` `{"family":…,"session":…,"ttl_seconds":…}` | a token | yes |
 //!
@@ -17,6 +19,9 @@
 //! site cannot use a loopback listener either: what changes something must be `application/json` (a form cannot
 //! send that without asking first) and must not carry a foreign `Origin`.
 
+mod callbacks;
+mod inspector;
+mod lately;
 mod routes;
 
 use std::convert::Infallible;

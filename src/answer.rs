@@ -9,6 +9,7 @@
 //! | too many | 429 | with `retry-after` |
 //! | head ambiguous, CONNECT | 400, 405 | refused, not repaired |
 //! | body too large, too slow, broken off | 413, 408, 400 | |
+//! | in the clear, and no listed proxy vouches | 403, empty | it has shown its token to everybody on the way |
 //! | form that reaches a callback | 403 | it would pass the token by |
 //! | shop not reached, or broke off | 502 | |
 //! | shop too slow | 504 | |
@@ -65,6 +66,11 @@ pub fn to_traffic(outcome: Result<Response<ReplyBody>, ForwardError>) -> Respons
         Err(ForwardError::NotReached(_) | ForwardError::Broken(_)) => empty(StatusCode::BAD_GATEWAY),
         Err(ForwardError::TooSlow(_)) => empty(StatusCode::GATEWAY_TIMEOUT),
     }
+}
+
+/// The reply to a request that came in the clear, and for which no listed proxy vouches.
+pub fn to_plain_http() -> Response<ReplyBody> {
+    empty(StatusCode::FORBIDDEN)
 }
 
 /// The reply to a request that cannot even be looked at.

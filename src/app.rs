@@ -6,7 +6,7 @@ mod fixed;
 pub mod hand_over;
 mod housekeeping;
 mod open;
-mod parts;
+pub mod parts;
 mod succession;
 
 use std::io;
@@ -27,6 +27,7 @@ use self::parts::{Background, Built, Lasting};
 use crate::admin::{self, Admin, Health};
 use crate::clock::Clock;
 use crate::delivery::retry::Redelivery;
+use crate::delivery::schedule::Jitter;
 use crate::delivery::{self, Outage};
 use crate::gateway::Rules;
 use crate::ledger::flights::Flights;
@@ -142,6 +143,7 @@ pub enum StartError {
 pub struct App {
     tls: Vec<SocketAddr>,
     plain: Vec<SocketAddr>,
+    behind_tls: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     settings: Settings,
     /// Second handles of all listening sockets, if they may be handed over.
@@ -186,6 +188,7 @@ impl App {
             let what = format!("nobody asked for the inherited socket of {address}: no option names this address");
             telemetry.emit(Event::Warning { what: &what });
         }
+        telemetry.keep_history(clock.clone());
         let drain = Drain::new();
         let flights = Flights::default();
         let around = Surroundings { clock: clock.clone(), flights: flights.clone(), telemetry: telemetry.clone() };
@@ -194,6 +197,7 @@ impl App {
             flights,
             seats: Seats::new(settings.limits.seats, clock.clone(), telemetry.clone()),
             outage: Arc::new(Outage::default()),
+            jitter: Jitter::random(),
             tasks: drain.tasks(),
             under_way: TaskTracker::new(),
             clock: clock.clone(),
@@ -207,16 +211,20 @@ impl App {
         let rules: Vec<_> = workers.into_iter().map(|rules| Arc::new(ArcSwap::new(rules))).collect();
         let background = Arc::new(ArcSwap::new(background));
         let (tls, plain) = (listeners.tls_addresses().to_vec(), listeners.plain_addresses().to_vec());
+        let behind_tls = listeners.behind_tls_addresses().to_vec();
         let front = Front::new(settings.server.clone(), certificates.server_config(), clock, telemetry);
+        // Nothing may fail after the predecessor was told that it may end.
+        let point = open::hand_over_point(&settings.life)?;
         if let Some(predecessor) = &mut heritage.predecessor {
             predecessor.say_taken().await?;
         }
         let app = Self {
             tls,
             plain,
+            behind_tls,
             admin: admin_socket.as_ref().and_then(|socket| socket.address().ok()),
             sockets,
-            point: open::hand_over_point(&settings.life)?,
+            point,
             fixed: Fixed::of(&settings),
             health: Arc::new(Health::default()),
             door: open::door(listeners, front, (&rules, &background), &lasting, &drain),
@@ -242,6 +250,11 @@ impl App {
     /// Where plain HTTP is redirected.
     pub fn plain_addresses(&self) -> &[SocketAddr] {
         &self.plain
+    }
+
+    /// Where proxies that end TLS are served.
+    pub fn behind_tls_addresses(&self) -> &[SocketAddr] {
+        &self.behind_tls
     }
 
     /// The admin listener.

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::caller_body::CallerBody;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
-use crate::event::Kind;
+use crate::event::{Identity, Kind};
 use crate::ledger::flights::{Boarding, Course, Flights};
 use crate::ledger::{Admission, GaveUp, Ledger, Notice, PendingAdmission, Standing};
 use crate::limits::{BodyFault, Rates, Seat, Seats};
@@ -129,14 +129,14 @@ pub struct Callbacks {
 
 impl Callbacks {
     /// Answers one callback. Says who it was about, once the caller proved itself.
-    pub async fn answer(self: &Arc<Self>, call: Call) -> (Outcome, Option<String>) {
+    pub async fn answer(self: &Arc<Self>, call: Call) -> (Outcome, Option<Identity>) {
         let _under_way = self.under_way.token();
         let (arrived, client) = (call.arrived, call.client);
         let authentic = match self.prove(call).await {
             Ok(authentic) => authentic,
             Err(outcome) => return (outcome, None),
         };
-        let subject = authentic.identity().subject.clone();
+        let identity = authentic.identity().clone();
         let outcome = match Notice::from_authentic(authentic) {
             Err(question) => self.ask(*question, client, arrived).await,
             Ok(notice) => {
@@ -144,7 +144,7 @@ impl Callbacks {
                 self.detached(Arc::new(notice), waiting).await
             }
         };
-        (outcome, subject)
+        (outcome, Some(identity))
     }
 
     /// From here on the caller may hang up.
@@ -165,7 +165,11 @@ impl Callbacks {
         let flight = match self.flights.board(identity.fingerprint, identity.turn) {
             Boarding::First(flight) => flight,
             Boarding::Second(joined) => {
-                self.telemetry.emit(Event::Duplicate { kind: notice.kind(), state: "in_flight" });
+                self.telemetry.emit(Event::Duplicate {
+                    kind: notice.kind(),
+                    state: "in_flight",
+                    fingerprint: identity.fingerprint,
+                });
                 return tell(answer, wait(joined, waiting).await);
             }
         };
@@ -192,7 +196,7 @@ impl Callbacks {
     }
 
     async fn admitted(&self, notice: &Notice, admission: Admission, waiting: Waiting) -> Outcome {
-        let kind = notice.kind();
+        let (kind, fingerprint) = (notice.kind(), notice.identity().fingerprint);
         match admission {
             Admission::Fresh(claim) => {
                 if kind == Kind::Push && claim.repeats > 0 {
@@ -208,11 +212,11 @@ impl Callbacks {
                 wait(joined, waiting).await
             }
             Admission::InFlight(joined) => {
-                self.telemetry.emit(Event::Duplicate { kind, state: "in_flight" });
+                self.telemetry.emit(Event::Duplicate { kind, state: "in_flight", fingerprint });
                 wait(joined, waiting).await
             }
             Admission::Settled(reply) => {
-                self.telemetry.emit(Event::Duplicate { kind, state: "settled" });
+                self.telemetry.emit(Event::Duplicate { kind, state: "settled", fingerprint });
                 Outcome::Replay(reply)
             }
             Admission::TokenOverused => {

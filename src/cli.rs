@@ -2,20 +2,28 @@
 //!
 //! Exit codes: 0 when all went well, 1 when it did not, 2 when the command line itself is wrong.
 
+mod admin_client;
+mod callbacks;
 mod check;
 mod demo;
+mod doctor;
+mod explain;
 mod healthcheck;
 mod inherit;
+mod init;
+mod papers;
 mod run;
 pub mod token;
+mod top;
+mod trigger;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use thiserror::Error;
 
 use crate::clock::Clock;
@@ -53,6 +61,15 @@ enum Command {
         #[command(flatten)]
         config: ConfigArguments,
     },
+    /// List what became of callbacks, show one, or bring one to the shop again.
+    Callbacks {
+        #[command(flatten)]
+        admin: admin_client::AdminArguments,
+        #[command(flatten)]
+        config: ConfigArguments,
+        #[command(subcommand)]
+        command: callbacks::CallbacksCommand,
+    },
     /// Mint or inspect the secret of a callback URL.
     Token {
         #[command(flatten)]
@@ -60,11 +77,34 @@ enum Command {
         #[command(subcommand)]
         command: token::TokenCommand,
     },
+    /// Write the smallest config that works for a shop, with keys; asks for what no flag says.
+    Init(init::InitArguments),
     /// Show what kallback does: a gateway, a sample shop and made-up Klarna traffic, without any set-up.
     Demo {
         /// End after this many seconds; without it, at Ctrl-C.
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<u64>,
+    },
+    /// Say what kallback would do with a request, and why, without sending anything.
+    Explain {
+        #[command(flatten)]
+        explain: Box<explain::Arguments>,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Play Klarna: send a made-up callback to a gateway or to a bare shop, and say how it was answered.
+    Trigger {
+        #[command(flatten)]
+        trigger: Box<trigger::Arguments>,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Look at the way from Klarna to the shop: which layer fails, and what to do. Exit code 1 if one does.
+    Doctor {
+        #[command(flatten)]
+        arguments: doctor::DoctorArguments,
+        #[command(flatten)]
+        config: ConfigArguments,
     },
     /// Ask a running kallback whether it is ready; exit code 0 if it is. For container health checks.
     Healthcheck {
@@ -73,6 +113,27 @@ enum Command {
         address: Option<SocketAddr>,
         #[command(flatten)]
         config: ConfigArguments,
+    },
+    /// Watch a running kallback: callbacks by state, their time against their budget, what is stuck.
+    Top {
+        #[command(flatten)]
+        top: top::Top,
+        #[command(flatten)]
+        admin: admin_client::AdminArguments,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Write the man pages into a folder. For packages.
+    #[command(hide = true)]
+    Man {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Print what a shell needs to complete command lines. For packages.
+    #[command(hide = true)]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
     },
 }
 
@@ -121,7 +182,34 @@ enum Failure {
     #[error("error: {0}")]
     Demo(#[from] demo::DemoFault),
     #[error("error: {0}")]
+    Admin(#[from] admin_client::AdminFault),
+    #[error("error: there is no callback {0} (any more); `kallback callbacks list` shows which there are")]
+    NoCallback(i64),
+    #[error("error: nobody is there to be asked; say --yes, or --dry-run to see what would happen")]
+    Unconfirmed,
+    #[error("error: {0}")]
+    Explain(#[from] explain::ExplainFault),
+    #[error("error: {0}")]
+    Trigger(#[from] trigger::TriggerFault),
+    #[error("error: {0}")]
+    Init(#[from] init::InitFault),
+    #[error("error: {0}")]
+    Doctor(#[from] doctor::DoctorFault),
+    #[error("error: {0}")]
+    Papers(#[from] papers::PapersFault),
+    #[error("error: {0}")]
     Output(#[from] io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            // The command line says too little.
+            Self::Init(init::InitFault::Missing(_))
+            | Self::Doctor(doctor::DoctorFault::NoPreset | doctor::DoctorFault::Url(_)) => ExitCode::from(MISUSED),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }
 
 /// Runs the command that `arguments` name; the first one is the program's name.
@@ -132,14 +220,14 @@ pub fn execute(
 ) -> ExitCode {
     let command = match CommandLine::try_parse_from(arguments) {
         Ok(line) => line.command,
-        Err(misuse) => return explain(&misuse, out, err),
+        Err(misuse) => return tell_misuse(&misuse, out, err),
     };
     match perform(command, out, err) {
         Ok(code) => code,
         Err(failure) => {
             // Where nobody can be told there is nothing left to do but to fail.
             let _ = writeln!(err, "{}", Causes(&failure));
-            ExitCode::FAILURE
+            failure.code()
         }
     }
 }
@@ -153,11 +241,37 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
         }
         Command::Check { config, json: false } => Ok(check::for_people(&config.origins(), out, err)?),
         Command::Check { config, json: true } => Ok(check::for_programs(&config.origins(), out)?),
+        Command::Callbacks { admin, config, command } => callbacks::run(&command, &admin.client(config)?, out, err),
         Command::Token { config, command } => {
             let settings = config.origins().load()?.settings;
             Ok(token::run(&command, &settings.token, &Clock::system(), out)?)
         }
+        Command::Init(arguments) => {
+            initialise(arguments, out, err)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Demo { seconds } => Ok(if demo::run(seconds, out)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Explain { explain, config } => {
+            let loaded = config.with_key_file(explain.key_file.as_deref()).origins().load_rules()?;
+            Ok(explain::run(&explain, &loaded.settings, &Clock::system(), out)?)
+        }
+        Command::Trigger { trigger, config } => {
+            let loaded = config.with_key_file(trigger.key_file.as_deref()).origins().load_rules()?;
+            Ok(trigger::run(&trigger, &loaded.settings, out, err)?)
+        }
+        Command::Doctor { arguments, config } => {
+            // Without a config there is still the way from outside to look at.
+            let loaded = if config.config.is_some() { Some(config.origins().load()?) } else { None };
+            Ok(doctor::run(&arguments, loaded.as_ref(), Clock::system(), out)?)
+        }
+        Command::Man { folder } => {
+            papers::man(CommandLine::command(), &folder)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            papers::completions(CommandLine::command(), shell, out)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Healthcheck { config, address } => {
             let address = match address {
                 Some(address) => Some(address),
@@ -167,11 +281,21 @@ fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) 
             writeln!(out, "ready")?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Top { top, admin, config } => top.run(&admin.client(config)?, out),
     }
 }
 
+/// Questions go to the errors: the output may be for programs.
+fn initialise(arguments: init::InitArguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), init::InitFault> {
+    let stdin = io::stdin();
+    let mut input = stdin.lock();
+    let is_terminal = input.is_terminal();
+    let people = is_terminal.then_some(init::People { input: &mut input, output: err });
+    init::run(arguments, people, &Clock::system(), out)
+}
+
 /// Help and version go to the output and are no failure; what was written wrongly goes to the errors.
-fn explain(misuse: &clap::Error, out: &mut (dyn Write + Send), err: &mut dyn Write) -> ExitCode {
+fn tell_misuse(misuse: &clap::Error, out: &mut (dyn Write + Send), err: &mut dyn Write) -> ExitCode {
     let text = misuse.render();
     let (told, code) = if misuse.use_stderr() {
         (write!(err, "{}", text.ansi()), ExitCode::from(MISUSED))
@@ -182,6 +306,16 @@ fn explain(misuse: &clap::Error, out: &mut (dyn Write + Send), err: &mut dyn Wri
 }
 
 impl ConfigArguments {
+    /// The same with `token.key_file` set, to a file that must be there.
+    fn with_key_file(mut self, file: Option<&Path>) -> Self {
+        if let Some(file) = file {
+            let file = file.to_string_lossy().into_owned();
+            let options = [("token.key_file", file), ("token.make_development_key", "false".to_owned())];
+            self.set.extend(options.map(|(option, value)| (option.to_owned(), value)));
+        }
+        self
+    }
+
     fn origins(self) -> Origins {
         let named = [
             ("server.listen", self.listen),
@@ -223,15 +357,43 @@ mod tests {
 
     #[test]
     fn the_command_tree_is_sound() {
-        use clap::CommandFactory as _;
         CommandLine::command().debug_assert();
+    }
+
+    /// The command lines of all papers: what stands in blocks of `sh`, less comments and redirections.
+    fn lines_of_the_papers() -> Vec<String> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let papers = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+        let texts = papers.chain([root.join("README.md")]).filter_map(|paper| std::fs::read_to_string(paper).ok());
+        let blocks = texts.flat_map(|text| {
+            let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+            blocks.collect::<Vec<_>>()
+        });
+        let lines = blocks.flat_map(|block| {
+            let block = block.replace("\\\n", " ");
+            block.lines().map(|line| line.split(['#', '>', '|']).next().unwrap().trim().to_owned()).collect::<Vec<_>>()
+        });
+        lines.filter(|line| line.starts_with("kallback ")).collect()
+    }
+
+    #[test]
+    fn every_command_of_the_papers_is_understood() {
+        let lines = lines_of_the_papers();
+        assert!(lines.len() > 5, "{lines:?}");
+        for line in lines {
+            let words = line.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+            let understood = CommandLine::try_parse_from(words);
+            assert!(understood.is_ok(), "{line}: {}", understood.unwrap_err());
+        }
     }
 
     #[test]
     fn help_is_no_failure_and_misuse_is_another_one_than_a_fault() {
         let (code, out, err) = execute_with(&["--help"]);
         assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
-        for command in ["run", "check", "token", "demo", "healthcheck"] {
+        for command in
+            ["run", "check", "callbacks", "token", "init", "demo", "explain", "trigger", "doctor", "healthcheck", "top"]
+        {
             assert!(out.contains(command), "{out}");
         }
         let (code, out, err) = execute_with(&["chekc"]);

@@ -22,20 +22,39 @@ mod tests;
 mod tree;
 mod units;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+pub use development::make_key_file;
 pub use fault::{Faults, Finding};
 pub use place::Source;
+pub use readable::toml_text;
+pub use sections::shop_address;
 
 use crate::app::Settings;
 use crate::config::place::Place;
 use crate::config::reader::{Findings, Reader};
 use crate::config::section::Section;
 use crate::config::tree::Table;
+use crate::recognise::Recogniser;
 use crate::upstream::Address;
 
 /// Largest config file in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Stands in for a config file where nothing is started: no shop is called and no file made, and none need be there.
+const RULES_ONLY: &str = r#"
+[shop]
+url = "http://127.0.0.1"
+[tls]
+make_development_certificate = true
+[[tls.certificates]]
+certificate = "no-certificate.pem"
+key = "no-certificate.key"
+[token]
+make_development_key = true
+key_file = "no-token.keys"
+"#;
 
 /// Where the sources are, so that they can be read again on SIGHUP.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -90,6 +109,24 @@ impl Origins {
         load(&Sources { file, environment: self.environment.clone(), flags: self.flags.clone() })
     }
 
+    /// The same for a command that only looks at rules and keys: without a file, what only a start needs may be absent,
+    /// and the rules of all platforms are on unless a flag or the environment names some.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_rules(&self) -> Result<Loaded, Faults> {
+        if self.file.is_some() {
+            return self.load();
+        }
+        let presets: Vec<&str> = Recogniser::preset_names().collect();
+        let text = format!("{RULES_ONLY}[callbacks]\npresets = {presets:?}\n");
+        let file = Some(FileText { path: PathBuf::new(), text });
+        let loaded = load(&Sources { file, environment: self.environment.clone(), flags: self.flags.clone() })?;
+        // They are about these stand-ins.
+        Ok(Loaded { warnings: Vec::new(), ..loaded })
+    }
+
     /// The same for a start: a token key for development is made if the config wants one and it is not there.
     ///
     /// # Errors
@@ -98,9 +135,12 @@ impl Origins {
     pub fn load_and_make(&self) -> Result<Loaded, Faults> {
         let loaded = self.load()?;
         let Some(path) = &loaded.key_file_to_make else { return Ok(loaded) };
-        development::make_key_file(path)
-            .map_err(|why| Faults::of_nowhere(format!("cannot make the token key file {}: {why}", path.display())))?;
-        self.load()
+        match make_key_file(path, 0o600) {
+            // Or another process that starts at the same time made it.
+            Ok(()) => self.load(),
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => self.load(),
+            Err(why) => Err(Faults::of_nowhere(format!("cannot make the token key file {}: {why}", path.display()))),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::delivery::attempt::{Number, Tried};
 use crate::delivery::next::{Next, When};
+use crate::delivery::schedule::Jitter;
 use crate::ledger::{Claim, End, Failure, GaveUp, Ledger, LedgerError, Notice, Standing};
 use crate::limits::Seats;
 use crate::metrics::{Event, Telemetry};
@@ -55,6 +56,7 @@ pub struct Delivery {
     clock: Clock,
     telemetry: Telemetry,
     outage: Arc<Outage>,
+    jitter: Jitter,
 }
 
 /// Whether the shop failed last time, and the bell that wakes the redelivery. Outlives a reload of the config.
@@ -98,13 +100,15 @@ pub struct Parts {
     pub telemetry: Telemetry,
     /// The shop's last state.
     pub outage: Arc<Outage>,
+    /// Chance.
+    pub jitter: Jitter,
 }
 
 impl Delivery {
     /// A delivery on these parts.
     pub fn new(settings: Settings, parts: Parts) -> Self {
-        let Parts { ledger, upstream, seats, clock, telemetry, outage } = parts;
-        Self { settings, ledger, upstream, seats, clock, telemetry, outage }
+        let Parts { ledger, upstream, seats, clock, telemetry, outage, jitter } = parts;
+        Self { settings, ledger, upstream, seats, clock, telemetry, outage, jitter }
     }
 
     /// Brings a claimed notice to the shop once, and records what became of it.
@@ -116,7 +120,7 @@ impl Delivery {
         }
         let number = Number { attempt: claim.attempt, redelivery: claim.attempt > 1 };
         let tried = self.attempt(&notice, number, Some(claim.id)).await;
-        let when = When { settings: &self.settings, now: self.clock.now(), share: rand::random() };
+        let when = When { settings: &self.settings, now: self.clock.now(), share: self.jitter.share() };
         let next = next::after_attempt(&claim, &tried, claim.conclude(), when);
         claim.resolve(standing(&tried, &next));
         self.note_outage(&tried).await;

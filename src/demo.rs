@@ -1,11 +1,9 @@
 //! `kallback demo`: a gateway, a shop that gets into trouble, and Klarna, in half a minute.
 //!
 //! The gateway is handed in; everything around it is here. [`scenes`] says what happens, [`stage`] makes it happen,
-//! [`player`] plays Klarna, [`shop`] is the shop, and [`table`] shows it. It fails if a scene ends otherwise than it
-//! should, so that it is a test too.
+//! [`crate::klarna`] plays Klarna, [`shop`] is the shop, and [`table`] shows it. It fails if a scene ends otherwise
+//! than it should, so that it is a test too.
 
-pub mod letters;
-pub mod player;
 pub mod scenes;
 pub mod shop;
 mod stage;
@@ -21,13 +19,13 @@ use thiserror::Error;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use self::player::NoPlayer;
 use self::shop::SampleShop;
 use self::stage::{Board, Theatre};
 use self::table::Screen;
 use crate::app;
 use crate::clock::Clock;
 use crate::event::Family;
+use crate::probe::TrustFault;
 
 /// How the demo is played.
 #[derive(Clone, Debug)]
@@ -68,15 +66,18 @@ pub enum DemoError {
     /// The sample shop cannot listen.
     #[error("the sample shop cannot listen")]
     Shop(#[source] io::Error),
-    /// Nobody can play Klarna.
+    /// The gateway's certificate cannot be trusted.
     #[error("callbacks cannot be sent")]
-    Player(#[from] NoPlayer),
+    Trust(#[from] TrustFault),
     /// The gateway mints no tokens.
     #[error("the gateway has no key to mint tokens with")]
     NoToken,
     /// A scene sends what no WooCommerce shop receives.
     #[error("there is no made-up {0}")]
     NoLetter(crate::event::Kind),
+    /// The token cannot stand in a URL.
+    #[error("a callback cannot be written")]
+    Request(#[from] http::Error),
 }
 
 /// How often a live table is drawn again.
@@ -96,8 +97,8 @@ pub fn tune(settings: &mut app::Settings) {
 /// should.
 ///
 /// # Errors
-/// If `out` cannot be written, or the sample shop or the player does not work at all. That a scene ends badly is no
-/// error.
+/// If `out` cannot be written, or the sample shop or the way to the gateway does not work at all. That a scene ends
+/// badly is no error.
 pub async fn run(
     options: Options,
     gateway: Gateway,

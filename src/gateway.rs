@@ -5,7 +5,7 @@ mod form_guard;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, StatusCode, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 
 use crate::answer;
 use crate::callback::{Call, Callbacks};
@@ -56,6 +56,10 @@ impl Handler for Gateway {
 
     async fn handle(&self, request: Request<CallerBody>, caller: Caller) -> Response<ReplyBody> {
         let rules = self.rules.load_full();
+        if !caller.encrypted && !rules.vouched_for(&caller, request.headers()) {
+            self.telemetry.emit(Event::RequestRefused { why: "plain_http", client: caller.address });
+            return answer::to_plain_http();
+        }
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         match rules.recogniser.recognise(target) {
             Some(recognised) => self.callback(&rules, recognised, request, caller).await,
@@ -76,7 +80,7 @@ impl Gateway {
         let sender = rules.sender(&caller);
         let client = sender.client(request.headers(), &rules.trusted_proxies);
         let call = Call { guard: rules.guard(&request), recognised, request, sender, client, arrived: caller.arrived };
-        let (outcome, subject) = rules.callbacks.answer(call).await;
+        let (outcome, identity) = rules.callbacks.answer(call).await;
         if let Some(why) = outcome.turned_away_for() {
             self.telemetry.emit(Event::RequestRefused { why, client });
         }
@@ -89,7 +93,8 @@ impl Gateway {
             took: self.clock.instant().saturating_duration_since(caller.arrived),
             budget: route.policy.budget,
             client,
-            subject: subject.as_deref(),
+            subject: identity.as_ref().and_then(|identity| identity.subject.as_deref()),
+            fingerprint: identity.as_ref().map(|identity| identity.fingerprint),
         });
         response
     }
@@ -103,7 +108,7 @@ impl Gateway {
             sender: &sender,
             guard: rules.guard(&request),
             informational: interim
-                .map(|interim| move |status: StatusCode, headers: &http::HeaderMap| interim.send(status, headers)),
+                .map(|interim| move |status: StatusCode, headers: &HeaderMap| interim.send(status, headers)),
         };
         let outcome = rules.forwarder.forward(request, context).await;
         if let Err(fault) = &outcome {
@@ -121,6 +126,15 @@ impl Gateway {
 }
 
 impl Rules {
+    /// A proxy that is listed says that the request came to it over TLS. One line and one word, so that nothing which
+    /// a caller wrote before it counts.
+    fn vouched_for(&self, caller: &Caller, headers: &HeaderMap) -> bool {
+        let mut said = headers.get_all("x-forwarded-proto").iter();
+        let is_https = said.next().is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+        let is_listed = |peer| self.trusted_proxies.iter().any(|network| network.contains(peer));
+        is_https && said.next().is_none() && is_listed(caller.address.to_canonical())
+    }
+
     fn sender(&self, caller: &Caller) -> Sender {
         Sender::new(caller.address, true, self.public_port, &self.trusted_proxies)
     }

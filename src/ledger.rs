@@ -19,7 +19,7 @@ pub mod memory;
 mod records;
 mod rules;
 pub mod sqlite;
-mod stored;
+pub mod stored;
 
 #[cfg(test)]
 mod contract;
@@ -39,7 +39,7 @@ use crate::message::{Reply, ShopRequest};
 use crate::metrics::Telemetry;
 use crate::token::Authentic;
 
-pub use crate::ledger::records::{Counts, Filter, Record, Retention, State, Swept};
+pub use crate::ledger::records::{Counts, Filter, LISTED_RECORDS_MAX, Obstacle, Record, Retention, State, Swept};
 
 /// Where notices are kept, and for how long.
 #[derive(Clone, Debug)]

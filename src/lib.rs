@@ -18,6 +18,7 @@
 //! | outcome → status, the only table | [`answer`] |
 //! | beside the path | [`admin`], [`metrics`], [`clock`], [`network`] |
 //! | start, settings, commands, the demo | [`app`], [`config`], [`cli`], [`demo`] |
+//! | for the commands that try a shop from outside | [`doctor`], [`klarna`], [`probe`] |
 //!
 //! What holds everywhere, and what there is not, stands in `ARCHITECTURE.md`; `tests/it/architecture.rs` checks who may
 //! import whom.
@@ -53,3 +54,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;
+
+pub mod doctor;
+pub mod klarna;
+pub mod probe;

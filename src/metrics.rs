@@ -3,7 +3,9 @@
 //! No label value comes from the outside world, and no event carries a secret. `docs/metrics.md` explains every
 //! metric; a test compares it with what is rendered here.
 
+mod day;
 mod families;
+mod history;
 mod labels;
 mod lines;
 mod log;
@@ -11,14 +13,17 @@ mod meters;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus::{Registry, TextEncoder};
 use thiserror::Error;
 
-use crate::event::Kind;
+use crate::clock::Clock;
+use crate::event::{Fingerprint, Kind};
 
+pub use day::{HOURS, KindOfDay};
+pub use history::{Happened, History, Moment};
 pub use labels::{AnsweredBy, BLOCKERS, ShopClass};
 pub use lines::Causes;
 pub use log::{LogDrain, LogError, LogFormat, LogSettings};
@@ -30,6 +35,7 @@ pub struct Telemetry(Arc<Instruments>);
 struct Instruments {
     registry: Registry,
     meters: meters::Meters,
+    history: OnceLock<History>,
 }
 
 /// The metrics could not be set up: two of them have one name, or a name is malformed.
@@ -44,13 +50,26 @@ impl Telemetry {
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let meters = meters::Meters::new(&registry)?;
-        Ok(Self(Arc::new(Instruments { registry, meters })))
+        Ok(Self(Arc::new(Instruments { registry, meters, history: OnceLock::new() })))
     }
 
     /// Counts the event and writes its log line. Never waits.
     pub fn emit(&self, event: Event<'_>) {
         self.0.meters.count(&event);
         lines::write(&event);
+        if let Some(history) = self.0.history.get() {
+            history.note(&event);
+        }
+    }
+
+    /// From now on what happens is also kept for people, within bounds. The first clock counts.
+    pub fn keep_history(&self, clock: Clock) {
+        self.0.history.get_or_init(|| History::new(clock));
+    }
+
+    /// What happened lately, if it is kept.
+    pub fn history(&self) -> Option<&History> {
+        self.0.history.get()
     }
 
     /// Shows how many notices the ledger holds; the app asks the ledger before each scrape or every few seconds.
@@ -119,6 +138,8 @@ pub enum Event<'a> {
         client: IpAddr,
         /// The session or order id, once the caller proved itself.
         subject: Option<&'a str>,
+        /// What makes it the same as another, once the caller proved itself.
+        fingerprint: Option<Fingerprint>,
     },
     /// Other traffic was answered (debug).
     TrafficAnswered {
@@ -148,6 +169,8 @@ pub enum Event<'a> {
         kind: Kind,
         /// `in_flight` or `settled`.
         state: &'static str,
+        /// What makes it the same as the first.
+        fingerprint: Fingerprint,
     },
     /// One try at the shop ended.
     Attempt {
@@ -165,6 +188,17 @@ pub enum Event<'a> {
         took: Duration,
         /// What became of it, in words.
         note: &'a str,
+        /// The notice's.
+        fingerprint: Fingerprint,
+    },
+    /// A person has a record brought to the shop again (info).
+    ReplayOrdered {
+        /// Its kind.
+        kind: Kind,
+        /// The record.
+        record: i64,
+        /// Its fingerprint.
+        fingerprint: Fingerprint,
     },
     /// A firewall or security plugin answered instead of the shop (warn).
     Blocked {

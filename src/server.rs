@@ -39,6 +39,8 @@ use crate::clock::Clock;
 use crate::metrics::Telemetry;
 use crate::network::Network;
 
+use connection::Doorway;
+pub use connection::Socket;
 use connection_limit::ConnectionLimit;
 pub use drain::{Drain, Stage, Watch};
 pub use interim::Interim;
@@ -51,6 +53,8 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Where plain HTTP is accepted, only to redirect to https.
     pub redirect_from: Vec<SocketAddr>,
+    /// Where plain HTTP is accepted from proxies that end TLS themselves.
+    pub listen_behind_tls: Vec<SocketAddr>,
     /// The public https port that redirects name; left out of the URL when 443.
     pub public_port: u16,
     /// Certificates.
@@ -112,6 +116,8 @@ pub struct Caller {
     /// The start of the sender's clock: when the connection was accepted, for its first request; later, when the first
     /// byte of the head came (HTTP/1.1) or the request was complete up to its head (HTTP/2).
     pub arrived: Instant,
+    /// It came over TLS as far as here. Behind a proxy that ended TLS it did not.
+    pub encrypted: bool,
     /// Sends interim replies.
     pub interim: Interim,
     /// The version of HTTP that it speaks.
@@ -153,8 +159,23 @@ impl Front {
 /// Accepts TLS connections until draining begins, and answers their requests. Connections that are open then go on in
 /// tasks of their own, which [`Drain::finished`] waits for.
 pub async fn serve<H: Handler>(listener: TcpListener, front: Arc<Front>, handler: H, drain: Drain) {
-    let doorway = connection::Doorway { front, handler, drain, speaks_tls: true };
-    accept::accept(listener, doorway).await;
+    accept::accept(listener, Doorway { front, handler, drain, speaks_tls: true, encrypted: true }).await;
+}
+
+/// The same in the clear, for proxies that end TLS themselves. Whose word counts is the handler's business.
+pub async fn serve_behind_tls<H: Handler>(listener: TcpListener, front: Arc<Front>, handler: H, drain: Drain) {
+    accept::accept(listener, Doorway { front, handler, drain, speaks_tls: false, encrypted: false }).await;
+}
+
+/// Takes one connection that somebody else accepted to its end, and answers its requests. It speaks HTTP/1.1 without
+/// TLS, and stands for one that came over TLS: the way in of simulations, which bring their own network. Draining ends it
+/// like any other.
+pub async fn receive<H: Handler>(socket: impl Socket, peer: SocketAddr, front: Arc<Front>, handler: H, drain: Drain) {
+    let Ok(place) = front.limit.take() else { return };
+    let accepted = front.clock.instant();
+    let doorway = Doorway { front, handler, drain, speaks_tls: false, encrypted: true };
+    let asking = doorway.drain.asking();
+    doorway.receive(connection::Visitor { socket, peer, place, accepted }, asking).await;
 }
 
 fn http1_builder(settings: &Settings) -> http1::Builder {

@@ -265,6 +265,12 @@ impl Guard {
         Ok(append(&format!("{target}{fragment}"), &self.parameter, &token)?)
     }
 
+    /// The headers by which Klarna Network would sign a webhook with this body, made with the first signing key; for
+    /// commands that play Klarna. `None` if there is no key.
+    pub fn sign(&self, body: &[u8]) -> Option<[(&'static str, String); 2]> {
+        self.signatures.sign(body)
+    }
+
     /// The id of the key that made a token, whatever id the token itself names. `None`: none of these keys.
     pub fn maker(&self, token: &Token) -> Option<u8> {
         self.keys.iter().find(|key| key.made(token)).map(|key| key.id)

@@ -6,6 +6,7 @@
 
 pub mod answer;
 mod connect;
+pub mod dial;
 mod fault;
 pub mod headers;
 mod pool;
@@ -37,6 +38,7 @@ pub use self::request_body::{BodyGuard, RequestFault, RequestStream, ShopBody, S
 pub use self::tls::TlsFault;
 
 use self::connect::Connector;
+use self::dial::Dialler;
 use self::pool::{Connection, Pool};
 use self::reply_body::Lease;
 use self::watch::{Watch, Watched};
@@ -83,6 +85,8 @@ pub enum Address {
     },
     /// `unix:/path/to/socket`
     Unix(PathBuf),
+    /// Wherever this leads. Not in the config: for simulations.
+    Dialled(Dialler),
 }
 
 /// How the shop's certificate is checked.

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -14,20 +16,26 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use super::Admin;
-use crate::event::{Family, Kind};
-use crate::ledger::{Filter, LedgerError, NoticeId, Record, State};
+use super::callbacks::number;
+use super::inspector;
+use crate::event::Family;
+use crate::ledger::LedgerError;
 use crate::token::{Ticket, expiry_for};
 
 /// Largest body of a request to the admin listener in bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+const NO_SUCH_PAGE: Fault =
+    Fault::Status(StatusCode::NOT_FOUND, "there is no such page; see the documentation of the admin listener");
 /// Longest and usual life of a token that is asked for here.
 const TOKEN_TTL_SECONDS: (u64, u64) = (30 * 24 * 3600, 72 * 3600);
 
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Full<Bytes>>;
 
 /// What a caller did wrong, or what failed.
-enum Fault {
+pub(super) enum Fault {
     Status(StatusCode, &'static str),
+    /// The callback cannot be brought again, or not without saying so.
+    Obstacle(StatusCode, &'static str, &'static str),
     Ledger(LedgerError),
 }
 
@@ -46,6 +54,7 @@ impl Admin {
         let outcome = match (&head.method, steps.as_slice()) {
             (&Method::GET | &Method::HEAD, [page @ ("livez" | "readyz" | "startupz")]) => Ok(self.health(page)),
             (&Method::GET, ["metrics"]) => Ok(self.metrics()),
+            (&Method::GET | &Method::HEAD, ["inspector", file @ ..]) => self.inspector(file, &head.headers),
             (method, steps) => match self.may(method, &head.headers) {
                 Err(fault) => Err(fault),
                 Ok(()) => self.guarded(method, steps, head.uri.query().unwrap_or_default(), body).await,
@@ -58,41 +67,75 @@ impl Admin {
         match (method, steps) {
             (&Method::GET, ["callbacks"]) => self.list(query).await,
             (&Method::GET, ["callbacks", id]) => self.show(number(id)?).await,
-            (&Method::POST, ["callbacks", id, "replay"]) => self.replay(number(id)?).await,
+            (&Method::POST, ["callbacks", id, "replay"]) => self.replay(number(id)?, read(body).await?).await,
             (&Method::GET, ["counts"]) => self.counts().await,
+            (&Method::GET, ["day"]) => self.day(),
             (&Method::POST, ["acknowledgements"]) => self.acknowledge(read(body).await?).await,
             (&Method::POST, ["tokens"]) => self.mint(&read(body).await?),
-            _ => Err(Fault::Status(
-                StatusCode::NOT_FOUND,
-                "there is no such page; see the documentation of the admin listener",
-            )),
+            _ => Err(NO_SUCH_PAGE),
+        }
+    }
+
+    /// The page and its files are open to strangers, who learn nothing from them; but no other site may use them.
+    fn inspector(&self, file: &[&str], headers: &HeaderMap) -> Result<Reply, Fault> {
+        // Following a link to the page is no use of it by the site that has the link.
+        let follows_link = file.is_empty() && says(headers, "sec-fetch-mode", b"navigate");
+        let is_framed = headers.contains_key("sec-fetch-dest") && !says(headers, "sec-fetch-dest", b"document");
+        if !follows_link || is_framed {
+            self.keep_other_sites_out(headers)?;
+        } else {
+            self.keep_borrowed_names_out(headers)?;
+        }
+        match file {
+            [] => inspector::file("").ok_or(NO_SUCH_PAGE),
+            [name] => inspector::file(name).ok_or(NO_SUCH_PAGE),
+            _ => Err(NO_SUCH_PAGE),
         }
     }
 
     /// Strangers, and pages of other sites that a browser of this machine has open, may not.
     fn may(&self, method: &Method, headers: &HeaderMap) -> Result<(), Fault> {
-        match &self.settings.token {
-            Some(token) if !knows(token, headers) => {
-                return Err(Fault::Status(StatusCode::UNAUTHORIZED, "send the admin token: `Authorization: Bearer …`"));
-            }
-            // A site can make its own name point to this machine; to the browser we are a part of it then.
-            None if !headers.get_all(HOST).iter().all(|host| names_this_machine(host.as_bytes())) => {
-                return Err(Fault::Status(
-                    StatusCode::FORBIDDEN,
-                    "without an admin token, ask for localhost or 127.0.0.1",
-                ));
-            }
-            _ => {}
+        if self.settings.token.as_ref().is_some_and(|token| !knows(token, headers)) {
+            return Err(Fault::Status(StatusCode::UNAUTHORIZED, "send the admin token: `Authorization: Bearer …`"));
         }
-        let foreign = headers.get(ORIGIN).is_some_and(|origin| !is_own_origin(origin.as_bytes(), headers));
-        if foreign {
-            return Err(Fault::Status(StatusCode::FORBIDDEN, "requests of other sites are refused"));
-        }
+        self.keep_other_sites_out(headers)?;
         let json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
         if method == Method::POST && !json {
             return Err(Fault::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send `Content-Type: application/json`"));
         }
         Ok(())
+    }
+
+    fn keep_other_sites_out(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        self.keep_borrowed_names_out(headers)?;
+        let origin = headers.get(ORIGIN);
+        let is_foreign = origin.is_some_and(|origin| !self.is_own_origin(origin.as_bytes(), headers));
+        // Another port of this machine is the same site, and another origin. Browsers do not let pages set this.
+        let site = headers.get("sec-fetch-site");
+        let is_from_elsewhere = site.is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+        if is_foreign || is_from_elsewhere {
+            return Err(Fault::Status(StatusCode::FORBIDDEN, "requests of other sites are refused"));
+        }
+        Ok(())
+    }
+
+    /// A site can make its own name point to this machine; to the browser we are a part of it then.
+    fn keep_borrowed_names_out(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        let borrowed = || !headers.get_all(HOST).iter().all(|host| names_this_machine(host.as_bytes()));
+        if self.settings.token.is_none() && borrowed() {
+            let what = "without an admin token, ask for localhost or 127.0.0.1";
+            return Err(Fault::Status(StatusCode::FORBIDDEN, what));
+        }
+        Ok(())
+    }
+
+    /// A page that this listener served says so in `Origin`. With an admin token it may have come through a proxy
+    /// that speaks TLS.
+    fn is_own_origin(&self, origin: &[u8], headers: &HeaderMap) -> bool {
+        let host = headers.get(HOST).map_or(&b""[..], |host| host.as_bytes());
+        let through_tls = || origin.strip_prefix(b"https://").filter(|_| self.settings.token.is_some());
+        let named = origin.strip_prefix(b"http://").or_else(through_tls);
+        named.is_some_and(|named| !host.is_empty() && named == host)
     }
 
     fn health(&self, page: &str) -> Reply {
@@ -107,29 +150,6 @@ impl Admin {
 
     fn metrics(&self) -> Reply {
         reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.telemetry.render())
-    }
-
-    async fn list(&self, query: &str) -> Result<Reply, Fault> {
-        let filter = filter(query, self.settings.page_records_max)?;
-        let records = self.ledger.list(filter).await?;
-        Ok(json_reply(
-            StatusCode::OK,
-            &json!({ "callbacks": records.iter().map(|r| self.record(r)).collect::<Vec<_>>() }),
-        ))
-    }
-
-    async fn show(&self, id: NoticeId) -> Result<Reply, Fault> {
-        let filter = Filter { before: id.checked_add(1), limit: 1, ..Filter::default() };
-        match self.ledger.list(filter).await?.first() {
-            Some(record) if record.id == id => Ok(json_reply(StatusCode::OK, &self.record(record))),
-            _ => Err(Fault::Status(StatusCode::NOT_FOUND, "there is no such callback (any more)")),
-        }
-    }
-
-    async fn replay(&self, id: NoticeId) -> Result<Reply, Fault> {
-        self.ledger.replay(id).await?;
-        (self.wake)();
-        Ok(json_reply(StatusCode::ACCEPTED, &json!({ "id": id, "state": State::Pending.name() })))
     }
 
     async fn counts(&self) -> Result<Reply, Fault> {
@@ -171,26 +191,6 @@ impl Admin {
             None => Err(Fault::Status(StatusCode::CONFLICT, "no token key is configured; see `[token]`")),
         }
     }
-
-    fn record(&self, record: &Record) -> Value {
-        let now = self.clock.now();
-        json!({
-            "id": record.id,
-            "kind": record.kind.name(),
-            "route": record.route,
-            "state": record.state.name(),
-            "subject": record.subject,
-            "fingerprint": record.fingerprint.to_string(),
-            "accepted_at": record.accepted_at.to_string(),
-            "age_seconds": now.since(record.accepted_at).as_secs(),
-            "ended_at": record.ended_at.map(|at| at.to_string()),
-            "due_at": record.due_at.map(|at| at.to_string()),
-            "attempts": record.attempts,
-            "repeats": record.repeats,
-            "status": record.status,
-            "note": record.note,
-        })
-    }
 }
 
 #[derive(Deserialize)]
@@ -214,34 +214,6 @@ async fn read<T: for<'de> Deserialize<'de>>(body: Incoming) -> Result<T, Fault> 
     serde_json::from_slice(&bytes).map_err(|_| fault("the body is not the JSON that this page takes"))
 }
 
-fn number(text: &str) -> Result<NoticeId, Fault> {
-    text.parse().map_err(|_| Fault::Status(StatusCode::BAD_REQUEST, "the id of a callback is a number"))
-}
-
-fn filter(query: &str, page_records_max: u32) -> Result<Filter, Fault> {
-    let fault = |what| Fault::Status(StatusCode::BAD_REQUEST, what);
-    let mut filter = Filter { limit: page_records_max, ..Filter::default() };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
-        match name {
-            "state" => {
-                let state = State::ALL.into_iter().find(|state| state.name() == value);
-                filter.state = Some(state.ok_or(fault("`state` is pending, settled, dead or left"))?);
-            }
-            "kind" => filter.kind = Some(Kind::named(&value).ok_or(fault("`kind` names no callback"))?),
-            "subject" => filter.subject = Some(value.into_owned()),
-            "before" => filter.before = Some(number(&value)?),
-            "limit" => {
-                let wish: u32 = value.parse().map_err(|_| fault("`limit` is a number"))?;
-                filter.limit = wish.clamp(1, page_records_max);
-            }
-            _ => return Err(fault("takes state, kind, subject, before and limit")),
-        }
-    }
-    Ok(filter)
-}
-
 fn knows(token: &SecretString, headers: &HeaderMap) -> bool {
     let given = headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
     let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
@@ -255,29 +227,35 @@ fn names_this_machine(host: &[u8]) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// A page that this listener served says so in `Origin`; with no page of our own, only `http://<Host>` is meant.
-fn is_own_origin(origin: &[u8], headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).map_or(&b""[..], |host| host.as_bytes());
-    origin.strip_prefix(b"http://").is_some_and(|origin_host| !host.is_empty() && origin_host == host)
+fn says(headers: &HeaderMap, name: &str, value: &[u8]) -> bool {
+    headers.get(name).is_some_and(|is| is == value)
 }
 
 fn explain(fault: Fault) -> Reply {
     let (status, what) = match fault {
         Fault::Status(status, what) => (status, what.to_owned()),
+        Fault::Obstacle(status, obstacle, what) => {
+            return json_reply(status, &json!({ "error": what, "replay": obstacle }));
+        }
         Fault::Ledger(error @ LedgerError::NotReplayable(_)) => (StatusCode::NOT_FOUND, error.to_string()),
         Fault::Ledger(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     };
     json_reply(status, &json!({ "error": what }))
 }
 
-fn json_reply(status: StatusCode, value: &Value) -> Reply {
+pub(super) fn json_reply(status: StatusCode, value: &Value) -> Reply {
     reply(status, "application/json", format!("{value}\n"))
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
-    reply.headers_mut().insert(CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    let headers = [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    reply.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
     reply
 }

@@ -62,6 +62,7 @@ impl Fixed {
         differing([
             ("server.listen", old.listen != now.listen),
             ("server.redirect_from", old.redirect_from != now.redirect_from),
+            ("server.listen_behind_tls", old.listen_behind_tls != now.listen_behind_tls),
             ("server.public_port", old.public_port != now.public_port),
             ("server.proxy_protocol_from", old.proxy_protocol_from != now.proxy_protocol_from),
             ("server.connections_max", old.connections_max != now.connections_max),

@@ -60,6 +60,8 @@ pub(super) async fn tidy(rates: impl Fn() -> Rates, stop: CancellationToken) {
 /// `false` when it is time to stop.
 async fn pause(how_long: Duration, stop: &CancellationToken) -> bool {
     tokio::select! {
+        // In order, so that nothing here depends on chance.
+        biased;
         () = tokio::time::sleep(how_long) => true,
         () = stop.cancelled() => false,
     }

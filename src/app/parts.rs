@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::Settings;
 use crate::callback::Callbacks;
 use crate::clock::Clock;
+use crate::delivery::schedule::Jitter;
 use crate::delivery::{self, Delivery, Outage};
 use crate::forward::{Forwarder, Limits};
 use crate::gateway::Rules;
@@ -21,32 +22,45 @@ use crate::upstream::{TlsFault, Upstream};
 
 /// What outlives a reload: everything that remembers.
 #[derive(Clone)]
-pub(super) struct Lasting {
-    pub(super) ledger: Arc<dyn Ledger>,
-    pub(super) flights: Flights,
-    pub(super) seats: Seats,
-    pub(super) outage: Arc<Outage>,
-    pub(super) tasks: TaskTracker,
+pub struct Lasting {
+    /// Where notices are kept.
+    pub ledger: Arc<dyn Ledger>,
+    /// What is in the air.
+    pub flights: Flights,
+    /// The seats at the shop.
+    pub seats: Seats,
+    /// The shop's last state.
+    pub outage: Arc<Outage>,
+    /// Chance.
+    pub jitter: Jitter,
+    /// The tasks that shutdown waits for.
+    pub tasks: TaskTracker,
     /// A token for everything that needs the ledger.
-    pub(super) under_way: TaskTracker,
-    pub(super) clock: Clock,
-    pub(super) telemetry: Telemetry,
+    pub under_way: TaskTracker,
+    /// Time.
+    pub clock: Clock,
+    /// Events.
+    pub telemetry: Telemetry,
 }
 
 /// Everything that follows from the settings alone.
-pub(super) struct Built {
+pub struct Built {
     /// For each worker its rules.
-    pub(super) workers: Vec<Arc<Rules>>,
+    pub workers: Vec<Arc<Rules>>,
     /// For the background work and the admin listener.
-    pub(super) background: Arc<Background>,
+    pub background: Arc<Background>,
 }
 
 /// What the background work and the admin listener use.
-pub(super) struct Background {
-    pub(super) delivery: Arc<Delivery>,
-    pub(super) guard: Arc<Guard>,
-    pub(super) rates: Rates,
-    pub(super) recogniser: Arc<Recogniser>,
+pub struct Background {
+    /// Brings notices.
+    pub delivery: Arc<Delivery>,
+    /// Proves callers.
+    pub guard: Arc<Guard>,
+    /// Turns callers away.
+    pub rates: Rates,
+    /// Knows callbacks.
+    pub recogniser: Arc<Recogniser>,
 }
 
 /// Settings that passed the config's checks and cannot be built all the same.
@@ -61,7 +75,10 @@ pub enum PartsError {
 }
 
 /// Builds everything that follows from the settings alone.
-pub(super) fn build(settings: &Settings, lasting: &Lasting, workers: usize) -> Result<Built, PartsError> {
+///
+/// # Errors
+/// [`PartsError`].
+pub fn build(settings: &Settings, lasting: &Lasting, workers: usize) -> Result<Built, PartsError> {
     let upstream = Upstream::new(&settings.upstream, lasting.clock.clone(), lasting.telemetry.clone())?;
     let background = Arc::new(Background {
         delivery: delivery(settings, lasting, &upstream),
@@ -115,6 +132,7 @@ fn delivery(settings: &Settings, lasting: &Lasting, upstream: &Upstream) -> Arc<
         clock: lasting.clock.clone(),
         telemetry: lasting.telemetry.clone(),
         outage: lasting.outage.clone(),
+        jitter: lasting.jitter.clone(),
     };
     Arc::new(Delivery::new(settings.delivery.clone(), parts))
 }

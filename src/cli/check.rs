@@ -99,7 +99,8 @@ fn route_as_json(route: &Route) -> Value {
     json!({ "name": route.name, "kind": route.kind.name(), "proof": proof, "mode": mode })
 }
 
-fn proof(route: &Route) -> (&'static str, &'static str) {
+/// What a route demands, and how strictly.
+pub(super) fn proof(route: &Route) -> (&'static str, &'static str) {
     let word = |mode| match mode {
         Mode::Enforce => "enforced",
         Mode::Observe => "observed",
@@ -117,6 +118,7 @@ fn shop(address: &Address) -> String {
         Address::Http { host: name, port } => format!("http://{}:{port}", host(name)),
         Address::Https { host: name, port } => format!("https://{}:{port}", host(name)),
         Address::Unix(path) => format!("unix:{}", path.display()),
+        Address::Dialled(_) => "handed in".to_owned(),
     }
 }
 

@@ -159,8 +159,9 @@ fn warn(loaded: &Loaded, telemetry: &Telemetry) {
 fn say_where(app: &App, telemetry: &Telemetry) {
     let listening = app.tls_addresses().iter().map(|address| format!("https://{address}"));
     let redirecting = app.plain_addresses().iter().map(|address| format!("http://{address} (redirects)"));
+    let fronted = app.behind_tls_addresses().iter().map(|address| format!("http://{address} (behind TLS)"));
     let admin = app.admin_address().map(|address| format!("http://{address} (admin)"));
-    let all: Vec<String> = listening.chain(redirecting).chain(admin).collect();
+    let all: Vec<String> = listening.chain(redirecting).chain(fronted).chain(admin).collect();
     telemetry.emit(Event::Life { what: &format!("listening on {}", all.join(", ")) });
 }
 

@@ -9,20 +9,18 @@ use secrecy::ExposeSecret as _;
 
 use crate::token::{Key, generate, keys_text};
 
-/// Writes a file with one new token key, for nobody but the owner. A file that is there already stays.
-pub(super) fn make_key_file(path: &Path) -> io::Result<()> {
+/// Writes a file with one new token key, with these rights. Its folder is made if need be, for nobody but the owner.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] for a file that is there already: it stays. Whatever else the system says.
+pub fn make_key_file(path: &Path, mode: u32) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         // The ledger may lie there too, with customers' data in it.
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let text = keys_text(&[Key { id: 1, secret: generate() }]);
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
-        file.write_all(text.expose_secret().as_bytes())?;
-        file.sync_all()
-    });
-    match made {
-        // Another process that starts at the same time made it.
-        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(text.expose_secret().as_bytes())?;
+    file.sync_all()
 }

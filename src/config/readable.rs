@@ -71,7 +71,7 @@ fn text_of<'a>(node: &'a Node, wanted: &str, hint: &str) -> Read<&'a str> {
 }
 
 /// A text as TOML writes it.
-pub(super) fn toml_text(text: &str) -> String {
+pub fn toml_text(text: &str) -> String {
     let mut quoted = String::from("\"");
     for one in text.chars() {
         match one {

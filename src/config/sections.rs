@@ -16,6 +16,7 @@ use crate::config::checks;
 use crate::config::section::Section;
 
 pub(super) use callbacks::{patched, policy_of};
+pub use shop::shop_address;
 
 /// What the sections say.
 #[derive(Debug)]
@@ -32,14 +33,14 @@ pub(super) fn read(root: &Section<'_>) -> Sections {
     let (upstream, seats) = shop::read(root);
     let recognise = callbacks::read(root);
     let (token, key_file_to_make) = proof::read(root, &recognise);
-    let public_port = server.public_port;
+    let forward = inside::read_forward(root, &server);
     let settings = Settings {
         server,
         recognise,
         token,
         limits: inside::read_limits(root, seats),
         upstream,
-        forward: inside::read_forward(root, public_port),
+        forward,
         delivery: inside::read_delivery(root),
         ledger: inside::read_ledger(root),
         admin: inside::read_admin(root),

@@ -83,6 +83,12 @@ impl Tried {
     }
 }
 
+/// Whom a record's [`note`](Tried::note) names as the one who answered in the shop's place, if it names somebody.
+pub fn blamed_by(note: &str) -> Option<Blocker> {
+    let in_brackets = || note.rsplit_once(" (")?.1.strip_suffix(')');
+    blockers::named(note.strip_prefix("blocked by ").or_else(in_brackets)?)
+}
+
 impl Delivery {
     /// Brings the notice to the shop once. Takes a callback's seat for as long as the shop works.
     pub(super) async fn attempt(&self, notice: &Notice, number: Number, record: Option<i64>) -> Tried {
@@ -100,6 +106,7 @@ impl Delivery {
             status: tried.reply().map(|reply| reply.status.as_u16()),
             took: self.clock.instant().saturating_duration_since(started),
             note: &tried.note(),
+            fingerprint: notice.identity().fingerprint,
         });
         tried
     }

@@ -24,14 +24,24 @@ pub struct Blocker {
     pub reached_shop: bool,
 }
 
+impl From<&Culprit> for Blocker {
+    fn from(culprit: &Culprit) -> Self {
+        Self { label: culprit.label, advice: culprit.advice, reached_shop: culprit.reached_shop }
+    }
+}
+
 /// Names who gave this failing reply, if the table knows. `reason` is a reason phrase that is not the usual one;
 /// of the body the first 64 KiB are enough, packed or not. Replies that say 2xx or 3xx cost nothing.
 pub fn identify(status: StatusCode, reason: Option<&[u8]>, headers: &HeaderMap, body_start: &[u8]) -> Option<Blocker> {
     let mut candidates = CULPRITS.iter().filter(|culprit| culprit.statuses.contains(&status.as_u16())).peekable();
     candidates.peek()?;
     let reply = Evidence::new(reason, headers, body_start);
-    let culprit = candidates.find(|culprit| reply.shows(culprit))?;
-    Some(Blocker { label: culprit.label, advice: culprit.advice, reached_shop: culprit.reached_shop })
+    candidates.find(|culprit| reply.shows(culprit)).map(Blocker::from)
+}
+
+/// The one of that label.
+pub fn named(label: &str) -> Option<Blocker> {
+    CULPRITS.iter().find(|culprit| culprit.label == label).map(Blocker::from)
 }
 
 /// Whether a reply with this status and no known mark was given by a front server that could not, or would not,

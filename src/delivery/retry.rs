@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixMillis};
 use crate::delivery::{Delivery, Outage};
 use crate::ledger::Ledger;
 use crate::ledger::flights::Flights;
@@ -15,6 +16,9 @@ use crate::metrics::{Event, Telemetry};
 
 /// The ledger is asked at least this often: a process that shares it rings no bell here.
 const ASK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+
+/// A wall clock that falls behind by less between two looks is not worth a stir.
+const SET_BACK_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// Everything the loop stands on.
 pub struct Redelivery {
@@ -46,7 +50,9 @@ impl Redelivery {
         let _running = (self.tasks.token(), self.under_way.token());
         let places = Arc::new(Semaphore::new(self.concurrency));
         // A free place first: what cannot be brought yet is not leased yet.
+        let mut seen = (self.clock.instant(), self.clock.now());
         while let Some(place) = self.unless_stopped(places.clone().acquire_owned()).await.and_then(Result::ok) {
+            self.wake_if_set_back(&mut seen).await;
             match self.ledger.lease_due(1).await.map(|mut claims| claims.pop()) {
                 Ok(Some(claim)) => {
                     let (delivery, under_way) = (delivery(), self.under_way.token());
@@ -65,6 +71,20 @@ impl Redelivery {
         }
     }
 
+    /// What waits, waits for a time of the wall clock. When that clock is set back, everything would wait as much
+    /// longer, and an authorization would die of it. So then all is due now.
+    async fn wake_if_set_back(&self, seen: &mut (Instant, UnixMillis)) {
+        let now = (self.clock.instant(), self.clock.now());
+        let expected = seen.1 + now.0.saturating_duration_since(seen.0);
+        if expected.since(now.1) >= SET_BACK_AT_LEAST
+            && let Err(error) = self.ledger.wake_all().await
+        {
+            // Not seen yet: the next turn tries again.
+            return self.telemetry.emit(Event::LedgerFailed { call: "wake_all", error: &error });
+        }
+        *seen = now;
+    }
+
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -77,6 +97,8 @@ impl Redelivery {
         let next_due = self.ledger.next_due().await.ok().flatten();
         let until = next_due.map_or(ASK_AT_LEAST_EVERY, |due| due.since(self.clock.now()).min(ASK_AT_LEAST_EVERY));
         tokio::select! {
+            // In order, so that nothing here depends on chance.
+            biased;
             () = self.outage.rung() => {}
             () = self.flights.until_one_ended() => {}
             () = tokio::time::sleep(until) => {}

@@ -1,6 +1,35 @@
-//! When next? Pure: the pause before the next attempt.
+//! When next? The pause before the next attempt: pure, but for the chance that is handed in.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Where the random share of a pause comes from. Handed in, so that a simulation can repeat a run. Cheap to clone.
+#[derive(Clone)]
+pub struct Jitter(Arc<dyn Fn() -> f64 + Send + Sync>);
+
+impl Jitter {
+    /// The machine's own chance.
+    pub fn random() -> Self {
+        Self::drawn_by(rand::random)
+    }
+
+    /// Numbers from 0 to 1 that `draw` gives.
+    pub fn drawn_by(draw: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(draw))
+    }
+
+    /// The next one.
+    pub fn share(&self) -> f64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Jitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Jitter")
+    }
+}
 
 /// How long to wait after attempt number `attempt` failed.
 ///

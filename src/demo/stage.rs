@@ -14,14 +14,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::letters::{Letter, Purchase, family};
-use super::player::{Played, Player};
 use super::scenes::{Answerer, Expectation, Mood, Scene, What};
 use super::shop::{SIGNATURE, SampleShop, Visits};
 use super::traffic::Totals;
 use super::{DemoError, Gateway, Mint};
 use crate::clock::Clock;
+use crate::klarna::letter::{Letter, Purchase};
+use crate::klarna::{Caller, Client, Played, habits, places};
 use crate::message::Reply;
+use crate::probe::{Origin, Probe, Trust};
 
 /// What a scene is still waited for once all is sent: a redelivery every 2 s, a cold start, and a slow machine.
 const SETTLES_WITHIN: Duration = Duration::from_secs(15);
@@ -31,7 +32,7 @@ const METRICS_BYTES_MAX: usize = 4 << 20;
 
 /// Everything that a scene needs.
 pub(super) struct Theatre {
-    pub(super) player: Player,
+    pub(super) caller: Caller,
     pub(super) shop: Arc<SampleShop>,
     clock: Clock,
     mint: Mint,
@@ -86,8 +87,15 @@ pub(super) struct Answer {
 impl Theatre {
     /// Takes the shop and a way to the gateway.
     pub(super) fn open(gateway: Gateway, shop: SampleShop, clock: Clock) -> Result<Self, DemoError> {
-        let player = Player::new(gateway.address, &gateway.host, gateway.authority, clock.clone())?;
-        Ok(Self { player, shop: Arc::new(shop), clock, mint: gateway.mint, admin: gateway.admin })
+        let probe = Probe {
+            limits: habits::LIMITS,
+            trust: Trust::only(gateway.authority)?,
+            connect_to: Some(gateway.address),
+            clock: clock.clone(),
+        };
+        let origin = Origin { is_tls: true, host: gateway.host, port: gateway.address.port() };
+        let caller = Caller { probe, origin, client: Client::Whole };
+        Ok(Self { caller, shop: Arc::new(shop), clock, mint: gateway.mint, admin: gateway.admin })
     }
 
     /// Plays all scenes, one after the other, and looks at all orders once more in the end: what came twice may
@@ -148,11 +156,11 @@ impl Theatre {
         let mut sent = JoinSet::new();
         for call in scene.calls {
             for _ in 0..call.copies {
-                let (letter, player) = (self.letter(call.what, purchase)?, self.player.clone());
+                let (letter, caller) = (self.letter(call.what, purchase)?, self.caller.clone());
                 let (at, what) = (start + call.at, call.what);
                 sent.spawn(async move {
                     sleep_until(at).await;
-                    let played = player.play(&letter).await;
+                    let played = caller.insist(&letter, |_, _, _| ()).await;
                     Answer::new(what, &letter, played)
                 });
             }
@@ -162,16 +170,19 @@ impl Theatre {
 
     /// The request that `what` is for a purchase.
     pub(super) fn letter(&self, what: What, purchase: &Purchase) -> Result<Letter, DemoError> {
-        let (kind, token) = match what {
+        let (kind, is_forged) = match what {
             What::Page => return Ok(Letter::page()),
-            What::Callback(kind) => {
-                let token = (self.mint)(family(kind), purchase.shop_session()).ok_or(DemoError::NoToken)?;
-                (kind, Some(token))
-            }
-            What::Forgery(kind) => (kind, None),
+            What::Callback(kind) => (kind, false),
+            What::Forgery(kind) => (kind, true),
         };
-        let letter = purchase.callback(kind, token.as_deref()).ok_or(DemoError::NoLetter(kind))?;
-        Ok(if token.is_none() { Letter { attempts: 1, ..letter } } else { letter })
+        let place = places::place("woocommerce", kind).ok_or(DemoError::NoLetter(kind))?;
+        let target = purchase.fill(place.target);
+        if is_forged {
+            return Ok(Letter { pauses: Vec::new(), ..purchase.callback(kind, &target)? });
+        }
+        let token = (self.mint)(place.family, &purchase.session).ok_or(DemoError::NoToken)?;
+        let joint = if target.contains('?') { '&' } else { '?' };
+        Ok(purchase.callback(kind, &format!("{target}{joint}kallback={token}"))?)
     }
 
     /// The lines of kallback's metrics that name a firewall. Nothing if the admin listener does not answer.
@@ -298,7 +309,7 @@ impl Answer {
     fn new(what: What, letter: &Letter, played: Played) -> Self {
         Self {
             what,
-            outcome: played.outcome.map(Arc::new).map_err(|why| why.to_string()),
+            outcome: played.outcome.map(|answered| Arc::new(answered.reply)).map_err(|why| why.to_string()),
             took: played.took,
             budget: letter.read_within,
             attempts: played.attempts,

@@ -6,10 +6,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::DemoError;
-use super::letters::Purchase;
 use super::scenes::{Mood, What};
 use super::stage::{Board, Theatre};
 use crate::event::Kind;
+use crate::klarna::letter::Purchase;
 
 /// What became of the traffic so far.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -57,10 +57,10 @@ pub(super) async fn go_on(theatre: &Theatre, board: &Board) -> Result<(), DemoEr
 fn send(theatre: &Theatre, board: &Board, kind: Kind, followed: &mut JoinSet<()>) -> Result<(), DemoError> {
     let purchase = Purchase::made_up();
     let letter = theatre.letter(What::Callback(kind), &purchase)?;
-    let (player, shop, board) = (theatre.player.clone(), theatre.shop.clone(), board.clone());
+    let (caller, shop, board) = (theatre.caller.clone(), theatre.shop.clone(), board.clone());
     followed.spawn(async move {
-        let played = player.play(&letter).await;
-        let in_time = played.attempts == 1 && played.outcome.is_ok_and(|reply| reply.status.is_success());
+        let played = caller.insist(&letter, |_, _, _| ()).await;
+        let in_time = played.attempts == 1 && played.outcome.is_ok_and(|answered| answered.reply.status.is_success());
         board.count(|totals| {
             totals.callbacks += 1;
             totals.in_time += u64::from(in_time);

@@ -34,6 +34,8 @@ macro_rules! contract {
             upkeep::an_acknowledged_push_is_replayed_for_the_long_window
             upkeep::a_person_can_replay_what_ended_and_nothing_else
             upkeep::listings_show_what_was_asked_for_newest_first
+            upkeep::listings_can_be_cut_by_age_to_the_millisecond
+            upkeep::what_the_shop_never_took_is_one_listing_away
             upkeep::sweeps_keep_what_may_still_be_needed
             upkeep::a_sweep_touches_no_more_than_its_slice
             upkeep::after_the_shutdown_nothing_is_taken

@@ -63,7 +63,52 @@ pub struct Record {
     pub status: Option<u16>,
     /// What became of the last attempt, in words: `connection refused`, `blocked by wordfence-waf`.
     pub note: Option<String>,
+    /// The sender's time limit, as it was when the record was made.
+    pub budget: Duration,
+    /// From then on it is too old: the kind's oldest age after it was admitted, or after a person replayed it.
+    pub expires_at: UnixMillis,
+    /// There is no later record of the same fingerprint.
+    pub is_newest: bool,
+    /// Its request is still stored.
+    pub has_request: bool,
 }
+
+impl Record {
+    /// What stands in the way of bringing it to the shop again, if anything does.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        match (self.state, self.is_newest, self.has_request) {
+            (State::Pending, ..) => Some(Obstacle::Pending),
+            (_, false, _) => Some(Obstacle::Superseded),
+            (_, _, false) => Some(Obstacle::Swept),
+            _ => None,
+        }
+    }
+}
+
+/// Why a record cannot be brought to the shop again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    /// It is at the shop, or waits to be brought there.
+    Pending,
+    /// There is a later record of the same fingerprint.
+    Superseded,
+    /// Its request is not stored any more.
+    Swept,
+}
+
+impl Obstacle {
+    /// The obstacle's name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Superseded => "superseded",
+            Self::Swept => "swept",
+        }
+    }
+}
+
+/// Most records of one listing.
+pub const LISTED_RECORDS_MAX: u32 = 1_000;
 
 /// Which records a listing shows. Newest first.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +121,12 @@ pub struct Filter {
     pub subject: Option<String>,
     /// Only records with a smaller number: the next page.
     pub before: Option<NoticeId>,
+    /// Only what the shop never answered 2xx: the newest record of its fingerprint, and not settled.
+    pub undelivered: bool,
+    /// Only what was admitted then or later.
+    pub accepted_from: Option<UnixMillis>,
+    /// Only what was admitted before.
+    pub accepted_before: Option<UnixMillis>,
     /// At most this many records.
     pub limit: u32,
 }

@@ -6,6 +6,7 @@
 
 mod acknowledgements;
 mod admission;
+mod by_hand;
 mod checkpointer;
 mod counts;
 mod ends;
@@ -37,7 +38,8 @@ use crate::ledger::{
 };
 use crate::message::Reply;
 
-pub use crate::ledger::sqlite::file::OpenError;
+pub use crate::ledger::sqlite::by_hand::Hand;
+pub use crate::ledger::sqlite::file::{OpenError, Vfs};
 
 /// How a file is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

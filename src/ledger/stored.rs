@@ -22,13 +22,13 @@ pub(crate) fn state_of(number: i64) -> Option<State> {
 
 /// A policy in one line: six times in milliseconds (budget, answer within, hard limit, replay, replay once
 /// acknowledged, oldest) and the redelivery rule.
-pub(crate) fn policy_text(policy: &Policy) -> String {
+pub fn policy_text(policy: &Policy) -> String {
     let millis = durations(policy).map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).to_string());
     format!("{} {}", millis.join(" "), redelivery_name(policy.redelivery))
 }
 
 /// Reads a policy back. `None` if it is not one.
-pub(crate) fn policy_of(text: &str) -> Option<Policy> {
+pub fn policy_of(text: &str) -> Option<Policy> {
     let mut words = text.split(' ');
     let mut duration = || words.next()?.parse().ok().map(Duration::from_millis);
     let policy = Policy {

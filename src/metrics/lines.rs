@@ -18,9 +18,11 @@ pub(super) fn write(event: &Event<'_>) {
         | Event::TokenChecked { .. }
         | Event::Duplicate { .. }
         | Event::UnacknowledgedPush { .. } => write_callback(event),
-        Event::Attempt { .. } | Event::Blocked { .. } | Event::Suspicious { .. } | Event::Ended { .. } => {
-            write_delivery(event);
-        }
+        Event::Attempt { .. }
+        | Event::ReplayOrdered { .. }
+        | Event::Blocked { .. }
+        | Event::Suspicious { .. }
+        | Event::Ended { .. } => write_delivery(event),
         Event::TrafficAnswered { .. }
         | Event::ShopReplied { .. }
         | Event::SeatWaited { .. }
@@ -39,7 +41,7 @@ pub(super) fn write(event: &Event<'_>) {
 
 fn write_callback(event: &Event<'_>) {
     match *event {
-        Event::CallbackAnswered { kind, route, answered_by, status, took, budget, client, subject } => info!(
+        Event::CallbackAnswered { kind, route, answered_by, status, took, budget, client, subject, .. } => info!(
             target: TARGET, kind = kind.name(), route, answered_by = answered_by.name(), status,
             took_ms = millis(took), budget_ms = millis(budget), %client, subject = subject.map(clipped),
             "callback answered"
@@ -53,7 +55,7 @@ fn write_callback(event: &Event<'_>) {
         Event::TokenChecked { kind, result, client, .. } => {
             warn!(target: TARGET, kind = kind.name(), result, %client, "token refused");
         }
-        Event::Duplicate { kind, state } => debug!(target: TARGET, kind = kind.name(), state, "duplicate callback"),
+        Event::Duplicate { kind, state, .. } => debug!(target: TARGET, kind = kind.name(), state, "duplicate callback"),
         Event::UnacknowledgedPush { subject, repeats } if repeats >= REPEATS_THAT_ALARM => warn!(
             target: TARGET, subject = subject.map(clipped), repeats,
             "the shop answers this push with 2xx but never acknowledges the order"
@@ -75,10 +77,13 @@ fn write_delivery(event: &Event<'_>) {
             target: TARGET, kind = kind.name(), record, attempt, status, took_ms = millis(took),
             "delivered at a later attempt"
         ),
-        Event::Attempt { kind, outcome, record, attempt, status, took, note } => warn!(
+        Event::Attempt { kind, outcome, record, attempt, status, took, note, .. } => warn!(
             target: TARGET, kind = kind.name(), outcome, record, attempt, status, took_ms = millis(took),
             note = clipped(note), "attempt failed"
         ),
+        Event::ReplayOrdered { kind, record, .. } => {
+            info!(target: TARGET, kind = kind.name(), record, "a person has it brought to the shop again");
+        }
         Event::Blocked { by, advice } => warn!(target: TARGET, by, advice, "the shop was not reached or failed"),
         Event::Suspicious { kind, warning } => {
             warn!(target: TARGET, kind = kind.name(), warning, "suspicious reply of the shop");

@@ -48,7 +48,7 @@ impl Meters {
             }
             Event::TokenChecked { result, observed: true, .. } => self.callbacks.count_observed(result),
             Event::TokenChecked { result, observed: false, .. } => self.callbacks.token_checks.count(result),
-            Event::Duplicate { kind, state } => self.callbacks.duplicates.count(kind, state),
+            Event::Duplicate { kind, state, .. } => self.callbacks.duplicates.count(kind, state),
             Event::UnacknowledgedPush { repeats, .. } => self.callbacks.count_repeat(repeats),
             Event::Attempt { kind, outcome, .. } => self.deliveries.attempts.count(kind, outcome),
             Event::Blocked { by, .. } => self.deliveries.blocked.count(by),
@@ -68,7 +68,7 @@ impl Meters {
             Event::Certificate { name, not_after } => {
                 self.front.certificates.with_label_values(&[name]).set(seconds_since_1970(not_after));
             }
-            Event::Life { .. } | Event::Warning { .. } => {}
+            Event::ReplayOrdered { .. } | Event::Life { .. } | Event::Warning { .. } => {}
         }
     }
 

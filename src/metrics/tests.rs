@@ -9,6 +9,7 @@ use super::*;
 use crate::clock::{Clock, UnixMillis};
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+const FINGERPRINT: Fingerprint = Fingerprint([7; 32]);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// An error with a cause.
@@ -38,7 +39,7 @@ fn callback_rows() -> Vec<Row<'static>> {
     let kind = KIND;
     let answered = |status, took_ms| Event::CallbackAnswered {
         kind, route: "woocommerce push", answered_by: AnsweredBy::Shop, status, took: Duration::from_millis(took_ms),
-        budget: SECOND, client: CLIENT, subject: Some("order-1"),
+        budget: SECOND, client: CLIENT, subject: Some("order-1"), fingerprint: Some(FINGERPRINT),
     };
     let checked = |result, observed| Event::TokenChecked { kind, result, observed, client: CLIENT };
     let repeated = |repeats| Event::UnacknowledgedPush { subject: Some("order-1"), repeats };
@@ -64,7 +65,7 @@ fn callback_rows() -> Vec<Row<'static>> {
         row(checked("missing", true),
             &[r#"token_checks_total{result="observed_missing"} 1"#],
             r#"WARN token would be refused {"kind":"push","result":"missing","client":"192.0.2.7"}"#),
-        row(Event::Duplicate { kind, state: "in_flight" },
+        row(Event::Duplicate { kind, state: "in_flight", fingerprint: FINGERPRINT },
             &[r#"duplicates_total{kind="push",state="in_flight"} 1"#],
             r#"DEBUG duplicate callback {"kind":"push","state":"in_flight"}"#),
         row(repeated(1),
@@ -84,9 +85,12 @@ fn delivery_rows() -> Vec<Row<'static>> {
     let kind = KIND;
     let attempt = |outcome, attempt| Event::Attempt {
         kind, outcome, record: Some(17), attempt, status: Some(200), took: SECOND, note: "refused",
+        fingerprint: FINGERPRINT,
     };
     let ended = |end| Event::Ended { kind, record: 17, end, note: "too old" };
     vec![
+        row(Event::ReplayOrdered { kind, record: 17, fingerprint: FINGERPRINT }, &[],
+            r#"INFO a person has it brought to the shop again {"kind":"push","record":17}"#),
         row(attempt("delivered", 1),
             &[r#"delivery_attempts_total{kind="push",outcome="delivered"} 1"#],
             r#"DEBUG delivered {"kind":"push","record":17,"took_ms":1000.0}"#),
@@ -191,9 +195,10 @@ fn variant(event: &Event<'_>) -> usize {
         Event::Certificate { .. } => 18,
         Event::Life { .. } => 19,
         Event::Warning { .. } => 20,
+        Event::ReplayOrdered { .. } => 21,
     }
 }
-const VARIANTS: usize = 21;
+const VARIANTS: usize = 22;
 
 fn no_room() -> NoRoom {
     NoRoom(io::Error::other("disk full"))
@@ -253,11 +258,21 @@ fn no_two_combinations_of_labels_share_a_series() {
                     budget,
                     client: CLIENT,
                     subject,
+                    fingerprint: None,
                 });
             }
         }
         for outcome in labels::ATTEMPT_OUTCOMES {
-            telemetry.emit(Event::Attempt { kind, outcome, record: None, attempt: 1, status: None, took, note: "" });
+            telemetry.emit(Event::Attempt {
+                kind,
+                outcome,
+                record: None,
+                attempt: 1,
+                status: None,
+                took,
+                note: "",
+                fingerprint: FINGERPRINT,
+            });
         }
     }
     let series = series(&telemetry);
@@ -324,6 +339,7 @@ fn what_is_in_no_list_is_counted_as_other() {
         status: None,
         took: SECOND,
         note: "",
+        fingerprint: FINGERPRINT,
     });
     let series = series(&telemetry);
     assert_eq!(series.get(r#"blocked_total{by="other"}"#), Some(&1.0));

@@ -11,7 +11,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -62,12 +61,19 @@ pub(super) struct Doorway<H> {
     pub(super) handler: H,
     pub(super) drain: Drain,
     pub(super) speaks_tls: bool,
+    /// What is said here stayed between caller and kallback.
+    pub(super) encrypted: bool,
 }
+
+/// What a caller is connected by: a TCP socket, TLS on it, or a simulated one.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket for S {}
 
 /// A connection that was accepted.
 #[derive(Debug)]
-pub(super) struct Visitor {
-    pub(super) socket: TcpStream,
+pub(super) struct Visitor<S> {
+    pub(super) socket: S,
     pub(super) peer: SocketAddr,
     pub(super) place: Place,
     pub(super) accepted: Instant,
@@ -83,7 +89,7 @@ struct Guest<S> {
 
 impl<H: Handler> Doorway<H> {
     /// Takes one connection to its end.
-    pub(super) async fn receive(self, visitor: Visitor, asking: TaskTrackerToken) {
+    pub(super) async fn receive<S: Socket>(self, visitor: Visitor<S>, asking: TaskTrackerToken) {
         let deadline = visitor.accepted + self.front.settings.handshake_within;
         let Some(guest) = self.identify(visitor, deadline).await else { return };
         if !self.speaks_tls {
@@ -98,7 +104,7 @@ impl<H: Handler> Doorway<H> {
     }
 
     /// Finds out who the client is, and whether it has too many connections.
-    async fn identify(&self, visitor: Visitor, deadline: Instant) -> Option<Guest<Wire<TcpStream>>> {
+    async fn identify<S: Socket>(&self, visitor: Visitor<S>, deadline: Instant) -> Option<Guest<Wire<S>>> {
         let Visitor { mut socket, peer, place, accepted } = visitor;
         let settings = &self.front.settings;
         let mut client = peer.ip().to_canonical();
@@ -119,11 +125,11 @@ impl<H: Handler> Doorway<H> {
         Some(Guest { stream, conversation, client, peer })
     }
 
-    async fn shake_hands(
+    async fn shake_hands<S: Socket>(
         &self,
-        guest: Guest<Wire<TcpStream>>,
+        guest: Guest<Wire<S>>,
         deadline: Instant,
-    ) -> Option<Guest<TlsStream<Wire<TcpStream>>>> {
+    ) -> Option<Guest<TlsStream<Wire<S>>>> {
         let Guest { stream, conversation, client, peer } = guest;
         let began = self.front.clock.instant();
         let outcome = timeout_at(deadline, TlsAcceptor::from(Arc::clone(&self.front.tls)).accept(stream)).await;
@@ -136,11 +142,7 @@ impl<H: Handler> Doorway<H> {
         Some(Guest { stream: outcome.ok()?.ok()?, conversation, client, peer })
     }
 
-    async fn speak_http1<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-        self,
-        guest: Guest<S>,
-        asking: TaskTrackerToken,
-    ) {
+    async fn speak_http1<S: Socket>(self, guest: Guest<S>, asking: TaskTrackerToken) {
         let settings = &self.front.settings;
         let limits = HeadLimits { bytes_max: settings.head_bytes_max, lines_max: settings.headers_max };
         let (stream, service, attendant) = self.split(guest);
@@ -151,11 +153,7 @@ impl<H: Handler> Doorway<H> {
         attendant.attend(pin!(talk), http1::UpgradeableConnection::graceful_shutdown, Farewell::http1(asking)).await;
     }
 
-    async fn speak_http2<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-        self,
-        guest: Guest<S>,
-        asking: TaskTrackerToken,
-    ) {
+    async fn speak_http2<S: Socket>(self, guest: Guest<S>, asking: TaskTrackerToken) {
         let (stream, service, attendant) = self.split(guest);
         attendant.conversation.begin(true);
         let io = TokioIo::new(GuardedIo::http2(stream, attendant.conversation.clone()));
@@ -166,9 +164,9 @@ impl<H: Handler> Doorway<H> {
 
     fn split<S>(self, guest: Guest<S>) -> (S, Arc<Service<H>>, Attendant) {
         let Guest { stream, conversation, client, peer } = guest;
-        let front = Arc::clone(&self.front);
+        let (front, encrypted) = (Arc::clone(&self.front), self.encrypted);
         let attendant = Attendant { front, conversation: conversation.clone(), drain: self.drain };
-        let service = Service { front: self.front, handler: self.handler, conversation, client, peer };
+        let service = Service { front: self.front, handler: self.handler, conversation, client, peer, encrypted };
         (stream, Arc::new(service), attendant)
     }
 }

@@ -25,7 +25,7 @@ pub type IsCallback = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// and a callback that came in the clear has shown its token to everybody on the way.
 pub async fn serve(listener: TcpListener, front: Arc<Front>, is_callback: IsCallback, drain: Drain) {
     let handler = Redirect { front: Arc::clone(&front), is_callback };
-    accept(listener, Doorway { front, handler, drain, speaks_tls: false }).await;
+    accept(listener, Doorway { front, handler, drain, speaks_tls: false, encrypted: false }).await;
 }
 
 #[derive(Clone)]

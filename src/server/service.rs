@@ -30,6 +30,7 @@ pub(super) struct Service<H> {
     pub(super) conversation: Conversation,
     pub(super) client: IpAddr,
     pub(super) peer: SocketAddr,
+    pub(super) encrypted: bool,
 }
 
 impl<H: Handler> Service<H> {
@@ -48,7 +49,8 @@ impl<H: Handler> Service<H> {
             Version::HTTP_11 => Interim::new(&self.conversation),
             _ => Interim::none(),
         };
-        let caller = Caller { address: self.client, peer: self.peer, arrived, interim, version };
+        let Self { client: address, peer, encrypted, .. } = *self;
+        let caller = Caller { address, peer, arrived, encrypted, interim, version };
         let response = self.handler.handle(request, caller).await;
         if version != Version::HTTP_2 {
             self.conversation.close_interim();

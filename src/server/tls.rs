@@ -19,6 +19,7 @@ use crate::metrics::{Event, Telemetry};
 use by_name::{ByName, Resolver};
 use files::{Contents, Digest, Identity};
 
+pub use development::make_development_certificate;
 pub use files::CertificateFault;
 
 /// ALPN's name of HTTP/2.

@@ -10,7 +10,9 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use super::redirect::IsCallback;
-use super::{BoundSocket, Drain, Front, Handler, Inherited, Settings, Stage, Workers, redirect, serve};
+use super::{
+    BoundSocket, Drain, Front, Handler, Inherited, Settings, Stage, Workers, redirect, serve, serve_behind_tls,
+};
 
 /// The sockets of all listeners, one set for each worker.
 #[derive(Debug)]
@@ -18,12 +20,14 @@ pub struct Listeners {
     sets: Vec<SocketSet>,
     tls: Vec<SocketAddr>,
     plain: Vec<SocketAddr>,
+    behind_tls: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
 struct SocketSet {
     tls: Vec<BoundSocket>,
     plain: Vec<BoundSocket>,
+    behind_tls: Vec<BoundSocket>,
 }
 
 /// An address that cannot be listened on.
@@ -70,7 +74,7 @@ impl Listeners {
             Workers::PerCore(workers) => Some(workers.max(1)),
         };
         let mut sets: Vec<_> = (0..workers.unwrap_or(1)).map(|_| SocketSet::default()).collect();
-        let (mut tls, mut plain) = (Vec::new(), Vec::new());
+        let (mut tls, mut plain, mut behind_tls) = (Vec::new(), Vec::new(), Vec::new());
         for asked in &settings.listen {
             let sockets = Sockets::open(*asked, workers, inherited)?;
             tls.push(sockets.address);
@@ -81,12 +85,17 @@ impl Listeners {
             plain.push(sockets.address);
             sockets.deal(&mut sets, |set| &mut set.plain)?;
         }
-        Ok(Self { sets, tls, plain })
+        for asked in &settings.listen_behind_tls {
+            let sockets = Sockets::open(*asked, workers, inherited)?;
+            behind_tls.push(sockets.address);
+            sockets.deal(&mut sets, |set| &mut set.behind_tls)?;
+        }
+        Ok(Self { sets, tls, plain, behind_tls })
     }
 
     /// A second handle of every socket. As long as one is open, no caller in a queue is refused.
     pub fn other_handles(&self) -> io::Result<Vec<BoundSocket>> {
-        let sockets = self.sets.iter().flat_map(|set| set.tls.iter().chain(&set.plain));
+        let sockets = self.sets.iter().flat_map(|set| set.tls.iter().chain(&set.plain).chain(&set.behind_tls));
         sockets.map(BoundSocket::another_handle).collect()
     }
 
@@ -95,9 +104,14 @@ impl Listeners {
         &self.tls
     }
 
-    /// Where plain HTTP is accepted.
+    /// Where plain HTTP is redirected.
     pub fn plain_addresses(&self) -> &[SocketAddr] {
         &self.plain
+    }
+
+    /// Where plain HTTP is accepted from proxies that end TLS.
+    pub fn behind_tls_addresses(&self) -> &[SocketAddr] {
+        &self.behind_tls
     }
 
     /// Serves on all of them until everything is drained. `make_handler` is called once per worker, on its runtime.
@@ -159,6 +173,10 @@ impl<H: Handler, M: Fn() -> H + Clone + Send + 'static> Worker<M> {
         for socket in set.tls {
             let listener = socket.into_listener()?;
             accepting.spawn(serve(listener, Arc::clone(&self.front), handler.clone(), self.drain.clone()));
+        }
+        for socket in set.behind_tls {
+            let listener = socket.into_listener()?;
+            accepting.spawn(serve_behind_tls(listener, Arc::clone(&self.front), handler.clone(), self.drain.clone()));
         }
         for socket in set.plain {
             let (listener, is_callback) = (socket.into_listener()?, Arc::clone(&self.is_callback));

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use secrecy::ExposeSecret;
 use sha2::Sha256;
 
-use super::format::{decode_hex, keyed};
+use super::format::{decode_hex, encode_hex, keyed};
 use super::{Refusal, SigningKey};
 
 const SIGNATURE: &str = "klarna-signature";
@@ -39,6 +39,13 @@ impl Signatures {
         let id = the_only(headers, KEY_ID).ok_or(Refusal::BadSignature)?;
         let key = self.keys.iter().find(|key| key.id == id).ok_or(Refusal::UnknownKey)?;
         key.state.clone().chain_update(body).verify_slice(&signature).map_err(|_| Refusal::BadSignature)
+    }
+
+    /// Signs a webhook with the first key, as Klarna would: the headers and their values.
+    pub(super) fn sign(&self, body: &[u8]) -> Option<[(&'static str, String); 2]> {
+        let key = self.keys.first()?;
+        let signature = encode_hex(&key.state.clone().chain_update(body).finalize().into_bytes());
+        Some([(SIGNATURE, signature), (KEY_ID, key.id.clone())])
     }
 }
 
@@ -92,6 +99,14 @@ mod tests {
     fn the_known_vector_passes() {
         assert_eq!(BODY.len(), 275);
         assert_eq!(check(&[(SIGNATURE, SIGNED), (KEY_ID, "new")], BODY), Ok(()));
+    }
+
+    #[test]
+    fn what_is_signed_here_is_what_klarna_signs() {
+        let keys = [SigningKey { id: "new".into(), secret: KEY.as_bytes().to_vec().into() }];
+        let signed = Signatures::new(&keys).sign(BODY.as_bytes()).unwrap();
+        assert_eq!(signed, [(SIGNATURE, SIGNED.to_owned()), (KEY_ID, "new".to_owned())]);
+        assert_eq!(Signatures::new(&[]).sign(BODY.as_bytes()), None);
     }
 
     #[test]

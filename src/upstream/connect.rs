@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
+use super::dial::{Dialler, Line};
 use super::fault::{SendCause, SendError};
 use super::tls::{ShopTls, TlsFault};
 use super::{Address, Settings};
@@ -35,6 +36,7 @@ enum Target {
         port: u16,
     },
     Unix(PathBuf),
+    Dialled(Dialler),
 }
 
 /// A connection to the shop.
@@ -43,6 +45,7 @@ pub(super) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
+    Dialled(Box<dyn Line>),
 }
 
 impl Connector {
@@ -51,6 +54,7 @@ impl Connector {
             Address::Http { host, port } => (Target::new(host, *port), None),
             Address::Https { host, port } => (Target::new(host, *port), Some(ShopTls::new(&settings.tls, host)?)),
             Address::Unix(path) => (Target::Unix(path.clone()), None),
+            Address::Dialled(dialler) => (Target::Dialled(dialler.clone()), None),
         };
         Ok(Self { target, tls, within: settings.connect_within, clock })
     }
@@ -67,6 +71,9 @@ impl Connector {
         let tcp = match &self.target {
             Target::Unix(path) => {
                 return UnixStream::connect(path).await.map(Stream::Unix).map_err(SendError::connecting);
+            }
+            Target::Dialled(Dialler(dialler)) => {
+                return dialler.dial().await.map(Stream::Dialled).map_err(SendError::connecting);
             }
             Target::Socket(address) => TcpStream::connect(address).await.map_err(SendError::connecting)?,
             Target::Name { host, port } => self.open_by_name(host, *port).await?,
@@ -142,6 +149,10 @@ macro_rules! whichever {
                 let $inner = Pin::new(stream);
                 $call
             }
+            Stream::Dialled(stream) => {
+                let $inner = Pin::new(stream);
+                $call
+            }
         }
     };
 }
@@ -170,6 +181,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Dialled(stream) => stream.is_write_vectored(),
         }
     }
 

@@ -39,7 +39,7 @@ async fn while_it_drains_it_is_alive_and_takes_callbacks_but_is_not_ready() {
     assert_eq!((world.ask("/livez").await.status, world.ask("/startupz").await.status), (200, 200));
     let purchase = Purchase::new();
     let push = world.signed(Callback::push(&purchase), &purchase);
-    assert_eq!(world.klarna().call(&push).await.unwrap().status, 200, "load balancers need time to notice");
+    assert_eq!(world.somebody().call(&push).await.unwrap().status, 200, "load balancers need time to notice");
     time.pass(Duration::from_secs(2), Duration::from_millis(100)).await;
     assert!(world.klarna().connect().await.is_err());
 }
@@ -68,7 +68,7 @@ async fn records_are_listed_newest_first_by_filter_and_page() {
         for callback in [Callback::push(purchase), Callback::notification(purchase)] {
             let fails = number == 3 && callback.body.is_empty();
             world.shop.next(if fails { Act::reply(500) } else { Act::minus_one(200) });
-            world.klarna().call(&world.signed(callback, purchase)).await.unwrap();
+            world.somebody().call(&world.signed(callback, purchase)).await.unwrap();
         }
     }
     world.until_books(Books { accepted: 8, settled: 7, left: 1, ..Books::default() }).await;
@@ -90,7 +90,31 @@ async fn records_are_listed_newest_first_by_filter_and_page() {
     assert_eq!(ids(&format!("?subject={}", purchases[1].order)).await, [4, 3]);
     assert_eq!(ids(&format!("?subject={}&kind=push", purchases[1].order.replace('-', "%2D"))).await, [3]);
     assert_eq!(ids("?subject=nobody").await, [0; 0]);
-    for query in ["?state=open", "?kind=pull", "?before=x", "?limit=-1", "?limit=", "?colour=red", "?before=1.5"] {
+    assert_eq!(ids("?undelivered=true").await, [7]);
+    assert_eq!(ids("?undelivered=false&limit=1").await, [8]);
+    assert_eq!(ids("?younger_than_seconds=3600").await, [8, 7, 6, 5, 4]);
+    assert_eq!(ids("?older_than_seconds=3600").await, [0; 0]);
+    let mut pages = Vec::new();
+    let mut page = "?limit=3".to_owned();
+    loop {
+        let listed = world.ask(&format!("/callbacks{page}")).await.json();
+        pages.push(listed["callbacks"].as_array().unwrap().len());
+        let Some(next) = listed["next"].as_u64() else { break };
+        page = format!("?limit=3&before={next}");
+    }
+    assert_eq!(pages, [3, 3, 2]);
+    for query in [
+        "?state=open",
+        "?kind=pull",
+        "?before=x",
+        "?limit=-1",
+        "?limit=",
+        "?colour=red",
+        "?before=1.5",
+        "?undelivered=1",
+        "?older_than_seconds=-1",
+        "?younger_than_seconds=99999999999",
+    ] {
         let answer = world.ask(&format!("/callbacks{query}")).await;
         assert_eq!(answer.status, 400, "{query}");
         assert!(answer.json()["error"].as_str().unwrap().len() > 10, "{query}");
@@ -103,7 +127,7 @@ async fn a_record_says_what_became_of_a_callback() {
     let purchase = Purchase::new();
     world.shop.next(Act::wordfence());
     let push = world.signed(Callback::push(&purchase), &purchase);
-    world.klarna().call(&push).await.unwrap();
+    world.somebody().call(&push).await.unwrap();
     world.until_books(Books { accepted: 1, pending: 1, ..Books::default() }).await;
 
     let answer = world.ask("/callbacks/1").await;
@@ -117,6 +141,10 @@ async fn a_record_says_what_became_of_a_callback() {
     assert_eq!(record["accepted_at"], "2026-01-15T10:00:00.000Z");
     assert_eq!(record["fingerprint"].as_str(), world.shop.request().key());
     assert!(record["due_at"].is_string() && record["ended_at"].is_null(), "{record}");
+    let told = ["blocked_by", "budget_ms", "took_ms", "replay", "expires_at"].map(|name| record[name].clone());
+    let expected = json!(["wordfence-waf", 5_000, null, "pending", "2026-01-17T10:00:00.000Z"]);
+    assert_eq!(Value::from(told.to_vec()), expected);
+    assert!(record["advice"].as_str().unwrap().contains("Wordfence"), "{record}");
 
     world.time.as_ref().unwrap().pass(Duration::from_secs(5), Duration::from_millis(100)).await;
     world.until_settled(1).await;
@@ -142,13 +170,25 @@ async fn a_dead_callback_is_brought_to_the_shop_again_when_somebody_says_so() {
     world.shop.go_down().await;
     let purchase = Purchase::new();
     let callback = world.signed(Callback::authorization(&purchase), &purchase);
-    assert_eq!(world.klarna().call(&callback).await.unwrap().status, 204);
+    assert_eq!(world.somebody().call(&callback).await.unwrap().status, 204);
     world.time.as_ref().unwrap().pass(Duration::from_secs(60), Duration::from_millis(500)).await;
     world.until_books(Books { accepted: 1, dead: 1, ..Books::default() }).await;
     assert_eq!(world.metric(r#"kallback_dead_total{kind="authorization"}"#), 1);
     world.shop.come_back().await;
 
-    let answer = world.tell("/callbacks/1/replay", &json!({})).await;
+    let replay = async |order: Value| world.tell("/callbacks/1/replay", &order).await;
+    for order in [json!({}), json!({ "dry_run": true }), json!({ "even_if_old": false })] {
+        let answer = replay(order).await;
+        assert_eq!((answer.status, &answer.json()["replay"]), (409, &"old".into()));
+        assert!(answer.json()["error"].as_str().unwrap().contains("even_if_old"));
+    }
+    let answer = replay(json!({ "dry_run": true, "even_if_old": true })).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({ "id": 1, "state": "dead", "dry_run": true })));
+    assert_eq!(replay(json!({ "even_if_odl": true })).await.status, 400);
+    assert_eq!(world.record().await["state"], "dead", "nothing was done yet");
+    world.shop.saw(0);
+
+    let answer = replay(json!({ "even_if_old": true })).await;
 
     assert_eq!((answer.status, answer.json()), (202, json!({ "id": 1, "state": "pending" })));
     world.until_settled(1).await;
@@ -162,7 +202,7 @@ async fn a_settled_callback_can_be_replayed_but_not_a_pending_or_an_older_one() 
     let time = world.time.as_ref().unwrap();
     let purchase = Purchase::new();
     let push = world.signed(Callback::push(&purchase), &purchase);
-    assert_eq!(world.klarna().call(&push).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&push).await.unwrap().status, 200);
     world.until_settled(1).await;
     assert_eq!(world.tell("/callbacks/1/replay", &json!({})).await.status, 202);
     world.shop.wait_until_done_with(2).await;
@@ -172,9 +212,9 @@ async fn a_settled_callback_can_be_replayed_but_not_a_pending_or_an_older_one() 
     time.pass(Duration::from_secs(61), Duration::from_secs(1)).await;
     world.shop.next(Act::hang());
     assert_eq!(time.run(world.somebody().call(&push)).await.unwrap().status, 204);
-    for (id, what) in [(1, "there is a newer one"), (2, "it is at the shop"), (3, "there is none")] {
-        let answer = world.tell(&format!("/callbacks/{id}/replay"), &json!({})).await;
-        assert_eq!(answer.status, 404, "{what}");
+    for (id, why) in [(1, json!("superseded")), (2, json!("pending")), (3, Value::Null)] {
+        let answer = world.tell(&format!("/callbacks/{id}/replay"), &json!({ "even_if_old": true })).await;
+        assert_eq!((answer.status, &answer.json()["replay"]), (404, &why));
     }
     world.shop.saw(3);
 }
@@ -332,10 +372,10 @@ async fn tokens_are_minted_for_a_session_and_open_its_callbacks() {
     );
     let token = |answer: &Answered| answer.json()["token"].as_str().unwrap().to_owned();
     let callback = Callback::authorization(&purchase);
-    assert_eq!(world.klarna().call(&callback.clone().with_token(&token(&minted))).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&callback.clone().with_token(&token(&minted))).await.unwrap().status, 200);
     let other = world.tell("/tokens", &wish("checkout")).await;
-    assert_eq!(world.klarna().call(&callback.with_token(&token(&other))).await.unwrap().status, 403);
-    assert_eq!(world.klarna().call(&Callback::push(&purchase).with_token(&token(&other))).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&callback.with_token(&token(&other))).await.unwrap().status, 403);
+    assert_eq!(world.somebody().call(&Callback::push(&purchase).with_token(&token(&other))).await.unwrap().status, 200);
     assert!(minted.json()["expires_at"].as_str().unwrap().ends_with("T00:00:00.000Z"), "{}", minted.text());
 
     for wish in [
@@ -373,10 +413,10 @@ async fn an_acknowledgement_that_comes_before_the_push_counts_too() {
     let told = world.tell("/acknowledgements", &json!({ "order_id": purchase.order })).await;
     assert_eq!((told.status, told.json()), (200, json!({ "pushes": 0 })));
     let push = world.signed(Callback::push(&purchase), &purchase);
-    assert_eq!(world.klarna().call(&push).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&push).await.unwrap().status, 200);
     world.until_settled(1).await;
     time.pass(Duration::from_secs(24 * 3600), Duration::from_secs(60)).await;
-    assert_eq!(world.klarna().call(&push).await.unwrap().header("kallback-replayed"), Some("true"));
+    assert_eq!(world.somebody().call(&push).await.unwrap().header("kallback-replayed"), Some("true"));
     world.shop.saw(1);
     for nonsense in [json!({}), json!({ "order_id": 1 }), json!({ "order_id": "1", "x": 1 }), json!("1")] {
         assert_eq!(world.tell("/acknowledgements", &nonsense).await.status, 400, "{nonsense}");

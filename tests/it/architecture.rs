@@ -20,9 +20,12 @@ const LAYERS: &[(&str, usize, &[&str])] = &[
     // A request takes its seat along.
     ("upstream", 2, &["limits"]),
     ("ledger", 2, &[]),
+    ("probe", 2, &[]),
     ("delivery", 3, &[]),
+    ("klarna", 3, &[]),
     ("callback", 4, &[]),
     ("forward", 4, &[]),
+    ("doctor", 4, &[]),
     ("server", 5, &[]),
     ("answer", 5, &[]),
     ("admin", 5, &[]),

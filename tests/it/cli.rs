@@ -1,15 +1,13 @@
 //! The commands that ask or tell and end, with the real binary.
 
 use std::fs;
-use std::process::Output;
 
 use serde_json::Value;
 
 use crate::support::callbacks::{Callback, Purchase};
-use crate::support::process::kallback;
+use crate::support::process::{kallback, told};
 use crate::support::script::Act;
 use crate::support::site::Site;
-use crate::support::time::patiently;
 
 #[tokio::test]
 async fn check_tells_all_faults_at_once_with_their_places() {
@@ -78,7 +76,7 @@ async fn a_minted_token_opens_the_door_and_is_inspected_as_good() {
 
     let kallback = site.start(&[]).await;
     let callback = Callback::authorization(&purchase).with_target(target);
-    assert_eq!(site.klarna(&kallback).call(&callback).await.unwrap().status, 200);
+    assert_eq!(site.somebody(&kallback).call(&callback).await.unwrap().status, 200);
 
     let (code, out, _) = told(site.command_of("token").args(["inspect", out.trim_end()])).await;
     assert_eq!(code, 0);
@@ -115,7 +113,8 @@ async fn a_healthcheck_says_whether_kallback_is_ready() {
 async fn the_help_names_every_command_and_every_command_has_help() {
     let (code, help, err) = told(kallback().arg("--help")).await;
     assert_eq!((code, err.as_str()), (0, ""));
-    let commands = ["run", "check", "token", "demo", "healthcheck"];
+    let commands =
+        ["run", "check", "callbacks", "token", "init", "demo", "explain", "trigger", "doctor", "healthcheck", "top"];
     for command in commands {
         assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}: {help}");
     }
@@ -146,11 +145,4 @@ async fn a_demo_that_is_cut_short_fails_and_leaves_nothing_behind() {
     assert_eq!((code, err.as_str()), (1, ""), "{out}");
     assert!(out.contains("NOT SHOWN to its end: a stampede."), "{out}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-}
-
-/// Runs a command to its end: its exit code, output and errors.
-async fn told(command: &mut tokio::process::Command) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = patiently("the command's end", command.output()).await.unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
 }

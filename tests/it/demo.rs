@@ -52,7 +52,7 @@ async fn without_kallback_only_the_question_ends_as_it_should() {
     assert_eq!(failed.len(), 7, "{text}");
     for symptom in [
         "an ordinary day: 2 answers came from the shop",
-        "a slow shop: a callback was answered by nobody (no answer in time) at attempt 3",
+        "a slow shop: a callback was answered by nobody (answer not within 2000 ms) at attempt 3",
         "the shop made 3 orders, and not 1",
         "five at once: the shop made 5 orders",
         "a dead shop: a callback was answered by nobody",

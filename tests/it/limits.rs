@@ -50,7 +50,7 @@ async fn a_body_that_says_or_shows_that_it_is_too_large_is_refused_before_its_en
     let purchase = Purchase::new();
     let callback = world.signed(Callback::authorization(&purchase), &purchase);
     let declared = callback.clone().with_body("").with_header("content-length", &(BODY_BYTES_MAX + 1).to_string());
-    assert_eq!(world.klarna().call(&declared).await.unwrap().status, 413);
+    assert_eq!(world.somebody().call(&declared).await.unwrap().status, 413);
 
     let mut line = world.somebody().connect().await.unwrap();
     line.write(&callback.with_body("").with_header("transfer-encoding", "chunked").bytes(HOST)).await;
@@ -182,20 +182,20 @@ async fn a_flood_of_wrong_tokens_is_slowed_down_and_keeps_the_right_one_from_nob
     let time = world.time.as_ref().unwrap();
     let stranger = Callback::authorization(&Purchase::new()).with_token(&"0".repeat(64));
     for _ in 0..5 {
-        assert_eq!(world.klarna().call(&stranger).await.unwrap().status, 403);
+        assert_eq!(world.somebody().call(&stranger).await.unwrap().status, 403);
     }
     for _ in 0..20 {
-        assert_too_many(&world.klarna().call(&stranger).await.unwrap());
+        assert_too_many(&world.somebody().call(&stranger).await.unwrap());
     }
     for callback in [Callback::authorization, Callback::validation] {
         let purchase = Purchase::new();
         let callback = world.signed(callback(&purchase), &purchase);
-        assert_eq!(world.klarna().call(&callback).await.unwrap().status, 200, "from the same address");
+        assert_eq!(world.somebody().call(&callback).await.unwrap().status, 200, "from the same address");
     }
     world.shop.saw(2);
     assert_eq!(world.metric(r#"kallback_requests_refused_total{why="rate"}"#), 20);
     time.pass(Duration::from_secs(60), Duration::from_secs(1)).await;
-    assert_eq!(world.klarna().call(&stranger).await.unwrap().status, 403);
+    assert_eq!(world.somebody().call(&stranger).await.unwrap().status, 403);
 }
 
 #[track_caller]
@@ -208,7 +208,7 @@ async fn a_shop_that_observes_is_not_flooded_by_what_cannot_prove_itself() {
     let world = let_pass_at_most_three_a_second(Mode::Observe).await;
     let purchase = Purchase::new();
     let proven = world.signed(Callback::push(&purchase), &purchase);
-    assert_eq!(world.klarna().call(&proven).await.unwrap().status, 200, "who can prove itself is not held up");
+    assert_eq!(world.somebody().call(&proven).await.unwrap().status, 200, "who can prove itself is not held up");
 }
 
 #[tokio::test]
@@ -224,24 +224,24 @@ async fn let_pass_at_most_three_a_second(mode: Mode) -> World {
     let unproven = || Callback::push(&Purchase::new()).with_token("wrong");
     for _ in 0..2 {
         for _ in 0..3 {
-            assert_eq!(world.klarna().call(&unproven()).await.unwrap().status, 200);
+            assert_eq!(world.somebody().call(&unproven()).await.unwrap().status, 200);
         }
-        assert_too_many(&world.klarna().call(&unproven()).await.unwrap());
+        assert_too_many(&world.somebody().call(&unproven()).await.unwrap());
         assert_too_many(&over_http2.call(&unproven()).await.unwrap());
         world.time.as_ref().unwrap().pass(Duration::from_secs(1), Duration::from_millis(100)).await;
     }
     world.shop.saw(6);
     for _ in 0..3 {
-        assert_eq!(world.klarna().call(&unproven()).await.unwrap().status, 200);
+        assert_eq!(world.somebody().call(&unproven()).await.unwrap().status, 200);
     }
-    assert_too_many(&world.klarna().call(&unproven()).await.unwrap());
+    assert_too_many(&world.somebody().call(&unproven()).await.unwrap());
     world
 }
 
 #[tokio::test]
 async fn even_proven_calls_have_a_limit_that_nobody_else_can_use_up() {
     let world = World::frozen().with_settings(|settings| settings.limits.proven_per_second = 2).start().await;
-    let call = async |callback: Callback| world.klarna().call(&callback).await.unwrap();
+    let call = async |callback: Callback| world.somebody().call(&callback).await.unwrap();
     for _ in 0..10 {
         assert_eq!(call(Callback::push(&Purchase::new())).await.status, 403);
     }

@@ -65,7 +65,7 @@ async fn a_trusted_proxy_is_believed_when_it_names_another_client() {
         ("198.51.100.1, 203.0.113.9", 429),
         ("203.0.113.9, 198.51.100.1", 403),
     ] {
-        assert_eq!(world.klarna().call(&from(client)).await.unwrap().status, status, "{client}");
+        assert_eq!(world.somebody().call(&from(client)).await.unwrap().status, status, "{client}");
     }
 }
 
@@ -104,9 +104,9 @@ async fn a_websocket_to_a_callbacks_url_is_none() {
             callback.with_method("GET").with_header("connection", "upgrade").with_header("upgrade", "websocket");
         upgrade.with_body("").without_header("content-type")
     };
-    let answer = world.klarna().call(&upgrade(Callback::push(&purchase))).await.unwrap();
+    let answer = world.somebody().call(&upgrade(Callback::push(&purchase))).await.unwrap();
     assert_eq!(answer.status, 403);
-    let answer = world.klarna().call(&upgrade(world.signed(Callback::push(&purchase), &purchase))).await.unwrap();
+    let answer = world.somebody().call(&upgrade(world.signed(Callback::push(&purchase), &purchase))).await.unwrap();
     assert_eq!((answer.status, answer.text()), (200, "-1"));
     assert_eq!(world.shop.request().header("upgrade"), None);
 }
@@ -382,7 +382,7 @@ async fn pages_of_one_visitor_share_a_connection_to_the_shop_and_callbacks_do_no
     assert_eq!(world.shop.connections(), 1);
     let purchase = Purchase::new();
     let push = world.signed(Callback::push(&purchase), &purchase);
-    assert_eq!(world.klarna().call(&push).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&push).await.unwrap().status, 200);
     assert_eq!(world.shop.requests().pop().unwrap().connection, 1, "an idle connection may die unseen");
 }
 
@@ -406,7 +406,7 @@ async fn visit_and_call(world: &World) {
         world.signed(Callback::push(&purchase), &purchase),
         world.signed(Callback::validation(&purchase), &purchase),
     ] {
-        let answer = world.klarna().call(&request).await.unwrap();
+        let answer = world.somebody().call(&request).await.unwrap();
         assert_eq!((answer.status, answer.text()), (200, "here"), "{}", request.target);
     }
     assert!(world.shop.requests().iter().all(|seen| seen.header("host") == Some(HOST)));

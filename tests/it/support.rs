@@ -7,6 +7,7 @@ pub mod klarna;
 pub mod ledger_file;
 pub mod operator;
 pub mod process;
+pub mod pty;
 pub mod script;
 pub mod shop;
 pub mod site;

@@ -63,7 +63,7 @@ async fn only_the_right_token_opens_and_every_wrong_one_is_refused_alike() {
     assert_eq!(world.operator().books().await, Books::default());
     for method in ["POST", "GET"] {
         let callback = Callback::authorization(&Purchase::new()).with_method(method).with_token(&right);
-        assert_eq!(world.klarna().call(&callback).await.unwrap().status, 200, "{method}");
+        assert_eq!(world.somebody().call(&callback).await.unwrap().status, 200, "{method}");
     }
     world.shop.saw(2);
 }
@@ -216,12 +216,12 @@ async fn a_form_on_a_callbacks_own_path_cannot_choose_another_callback() {
             .with_body("--X\r\nContent-Disposition: form-data; name=wc-api\r\n\r\nkp_wc_authorization\r\n--X--\r\n"),
     ];
     for callback in forms {
-        assert_refused(&world.klarna().call(&callback).await.unwrap(), &callback.target);
+        assert_refused(&world.somebody().call(&callback).await.unwrap(), &callback.target);
     }
     world.shop.saw(0);
     assert_eq!(world.operator().books().await, Books::default());
     let harmless = push.with_header("content-type", form).with_body("{}");
-    assert_eq!(world.klarna().call(&harmless).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&harmless).await.unwrap().status, 200);
 }
 
 #[tokio::test]
@@ -282,14 +282,14 @@ async fn a_shop_that_observes_lets_everything_pass_and_counts_what_it_would_refu
     for (number, (result, callback)) in (1..).zip(rows) {
         // Each is a notice of its own.
         let body = Callback::authorization(&Purchase::new()).body;
-        assert_eq!(world.klarna().call(&callback.with_body(body)).await.unwrap().status, 200, "{result}");
+        assert_eq!(world.somebody().call(&callback.with_body(body)).await.unwrap().status, 200, "{result}");
         assert_eq!(world.metric(&format!("kallback_token_checks_total{{result=\"{result}\"}}")), 1);
         world.shop.saw(number);
         assert_eq!(world.shop.requests().pop().unwrap().target, "/wc-api/KP_WC_AUTHORIZATION");
     }
     assert_eq!(world.metric(r#"kallback_token_checks_total{result="missing"}"#), 0);
     let question = Callback::validation(&purchase);
-    assert_eq!(world.klarna().call(&question).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&question).await.unwrap().status, 200);
     assert_eq!(world.metric(r#"kallback_token_checks_total{result="observed_missing"}"#), 2);
 }
 
@@ -298,12 +298,12 @@ async fn a_shop_without_tokens_is_asked_for_none() {
     let world = World::builder().with_mode(Mode::Off).start().await;
     for callback in [Callback::authorization, Callback::push, Callback::validation, Callback::webhook] {
         let purchase = Purchase::new();
-        assert_eq!(world.klarna().call(&callback(&purchase)).await.unwrap().status, 200);
+        assert_eq!(world.somebody().call(&callback(&purchase)).await.unwrap().status, 200);
     }
     assert_eq!(world.metric(r#"kallback_token_checks_total{result="off"}"#), 4);
     let purchase = Purchase::new();
     let leftover = world.signed(Callback::authorization(&purchase), &purchase);
-    assert_eq!(world.klarna().call(&leftover).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&leftover).await.unwrap().status, 200);
     assert_eq!(
         world.shop.requests().pop().unwrap().target,
         "/wc-api/KP_WC_AUTHORIZATION",
@@ -319,7 +319,7 @@ async fn a_token_is_good_for_a_few_sessions_and_no_more() {
         let family = callback(&purchases[0]).place.unwrap().family;
         let token = world.token(family, &purchases[0]);
         let call =
-            async |purchase: &Purchase| world.klarna().call(&callback(purchase).with_token(&token)).await.unwrap();
+            async |purchase: &Purchase| world.somebody().call(&callback(purchase).with_token(&token)).await.unwrap();
         for purchase in &purchases[..4] {
             assert_eq!(call(purchase).await.status, 200);
         }
@@ -339,7 +339,7 @@ async fn an_overused_token_is_only_counted_while_the_shop_observes() {
         let token = world.token(callback(&first).place.unwrap().family, &first);
         for _ in 0..5 {
             let callback = callback(&Purchase::new()).with_token(&token);
-            assert_eq!(world.klarna().call(&callback).await.unwrap().status, 200, "{}", callback.target);
+            assert_eq!(world.somebody().call(&callback).await.unwrap().status, 200, "{}", callback.target);
         }
         world.shop.saw(5 * number);
         assert_eq!(world.metric(r#"kallback_token_checks_total{result="observed_overused"}"#), number as u64);
@@ -355,9 +355,9 @@ async fn a_token_expires_when_it_says_so_and_not_before() {
     // The world's tokens live for 72 hours.
     let push = world.signed(Callback::push(&purchase), &purchase);
     time.pass(Duration::from_secs(72 * 3600 - 1), Duration::from_secs(600)).await;
-    assert_eq!(world.klarna().call(&push).await.unwrap().status, 200);
+    assert_eq!(world.somebody().call(&push).await.unwrap().status, 200);
     time.pass(Duration::from_secs(1), Duration::from_secs(1)).await;
-    assert_refused(&world.klarna().call(&push).await.unwrap(), "72 hours later");
+    assert_refused(&world.somebody().call(&push).await.unwrap(), "72 hours later");
     assert_eq!(world.metric(r#"kallback_token_checks_total{result="expired"}"#), 1);
 }
 
@@ -378,7 +378,7 @@ async fn while_keys_are_rotated_both_are_good_and_the_first_one_mints() {
     assert_ne!(minted_before, minted_now);
     for token in [minted_before, minted_now] {
         let callback = Callback::authorization(&purchase.authorised_again()).with_token(&token);
-        assert_eq!(world.klarna().call(&callback).await.unwrap().status, 200);
+        assert_eq!(world.somebody().call(&callback).await.unwrap().status, 200);
     }
 }
 
@@ -391,7 +391,7 @@ async fn a_refused_question_is_refused_before_the_shop_hears_of_it() {
         [Callback::validation, Callback::address_update, Callback::shipping_option_update, Callback::webhook]
     {
         let callback = callback(&purchase);
-        assert_refused(&world.klarna().call(&callback).await.unwrap(), &callback.target);
+        assert_refused(&world.somebody().call(&callback).await.unwrap(), &callback.target);
     }
     // Another host name does not help either: the rules look at the target alone.
     let mut line = world.klarna().connect().await.unwrap();

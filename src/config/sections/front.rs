@@ -19,6 +19,7 @@ pub(super) fn read_server(root: &Section<'_>) -> Settings {
     let settings = Settings {
         listen: section.option("listen", vec![SocketAddr::from(([0, 0, 0, 0], 443))]),
         redirect_from: section.option("redirect_from", Vec::new()),
+        listen_behind_tls: section.option("listen_behind_tls", Vec::new()),
         public_port: section.bounded("public_port", 443, 1..=u16::MAX),
         tls: read_tls(root),
         proxy_protocol_from: section.option("proxy_protocol_from", Vec::new()),

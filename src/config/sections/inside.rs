@@ -14,7 +14,7 @@ use crate::config::tree::{Node, Value};
 use crate::limits::SeatSettings;
 use crate::metrics::{LogFormat, LogSettings};
 use crate::network::Network;
-use crate::{admin, delivery, forward, ledger, limits};
+use crate::{admin, delivery, forward, ledger, limits, server};
 
 /// Pauses before the second, third, … attempt, in seconds.
 const SCHEDULE_SECONDS: [u64; 7] = [1, 2, 5, 10, 30, 60, 120];
@@ -99,7 +99,7 @@ pub(super) fn read_limits(root: &Section<'_>, seats: SeatSettings) -> limits::Se
 }
 
 /// Reads `[forward]`.
-pub(super) fn read_forward(root: &Section<'_>, public_port: u16) -> forward::Settings {
+pub(super) fn read_forward(root: &Section<'_>, server: &server::Settings) -> forward::Settings {
     let section = root.section("forward");
     let trusted_proxies: Vec<Network> = section.option("trusted_proxies", Vec::new());
     let everybody = |range: &Network| range.to_string().ends_with("/0");
@@ -107,12 +107,16 @@ pub(super) fn read_forward(root: &Section<'_>, public_port: u16) -> forward::Set
         let message = "everybody is a trusted proxy: any caller can claim any address";
         section.warn("trusted_proxies", message, "list the addresses of your load balancer");
     }
+    if trusted_proxies.is_empty() && !server.listen_behind_tls.is_empty() {
+        let message = "no proxy is trusted, so that server.listen_behind_tls would refuse everybody";
+        section.fault("trusted_proxies", message, "list the addresses of the proxies that end TLS: [\"10.0.0.0/8\"]");
+    }
     let settings = forward::Settings {
         trusted_proxies,
         request_body_idle_at_most: section.bounded("request_body_idle_at_most", seconds(30), seconds(1)..=hours(1)),
         tunnel_idle_at_most: section.bounded("tunnel_idle_at_most", minutes(10), seconds(1)..=days(1)),
         scan_forms: section.option("scan_forms", true),
-        public_port,
+        public_port: server.public_port,
     };
     section.end();
     settings

@@ -81,9 +81,25 @@ impl Readable for Address {
             Self::Http { host, port } => format!("http://{host}:{port}"),
             Self::Https { host, port } => format!("https://{host}:{port}"),
             Self::Unix(path) => format!("unix:{}", path.display()),
+            Self::Dialled(_) => "handed in".to_owned(),
         }
         .show()
     }
+}
+
+/// Reads an address of a shop as `shop.url` has it.
+///
+/// # Errors
+///
+/// What is wrong with it and what is wanted, in one line.
+pub fn shop_address(text: &str) -> Result<Address, String> {
+    parse_address(text.trim()).map_err(|complaints| {
+        let told = complaints.into_iter().map(|one| match one.hint {
+            Some(hint) => format!("{}; {hint}", one.message),
+            None => one.message,
+        });
+        told.collect::<Vec<_>>().join("; ")
+    })
 }
 
 fn parse_address(text: &str) -> Read<Address> {

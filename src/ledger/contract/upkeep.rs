@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::World;
-use super::world::{HOUR, MINUTE, SECOND, bare_notice, failure, notice};
+use super::world::{HOUR, MILLISECOND, MINUTE, SECOND, bare_notice, failure, notice};
 use crate::event::Kind;
-use crate::ledger::{End, Filter, LedgerError, Retention, State, Swept};
+use crate::ledger::{End, Filter, LedgerError, Obstacle, Retention, State, Swept};
 
 pub(crate) const RETENTION: Retention = Retention {
     keep_bodies_for: HOUR.saturating_mul(24),
@@ -43,6 +43,7 @@ pub(crate) async fn a_person_can_replay_what_ended_and_nothing_else(world: World
     assert_eq!((counts.accepted, counts.pending, counts.dead), (1, 1, 0));
     let claim = world.lease_one().await;
     assert!(claim.expires_at > world.clock.now(), "it gets a new life");
+    assert_eq!(world.record(1).await.unwrap().expires_at, claim.expires_at);
     assert_eq!(claim.attempt, 2);
     world.settle(claim).await;
     world.ledger.replay(1).await.unwrap();
@@ -50,10 +51,14 @@ pub(crate) async fn a_person_can_replay_what_ended_and_nothing_else(world: World
     world.ledger.close(claim, End::Left, failure()).await.unwrap();
     let newer = world.fresh(&sent).await;
     assert!(refused(world.ledger.replay(1).await, 1), "there is a newer record of it");
+    assert_eq!(world.record(1).await.unwrap().obstacle(), Some(Obstacle::Superseded));
+    assert_eq!(world.record(2).await.unwrap().obstacle(), Some(Obstacle::Pending));
     world.settle(newer).await;
+    assert_eq!(world.record(2).await.unwrap().obstacle(), None);
     world.pass(25 * HOUR);
     assert_eq!(world.ledger.sweep(RETENTION).await.unwrap().bodies, 1);
     assert!(refused(world.ledger.replay(2).await, 2), "its request is gone");
+    assert_eq!(world.record(2).await.unwrap().obstacle(), Some(Obstacle::Swept));
 }
 
 pub(crate) async fn listings_show_what_was_asked_for_newest_first(world: World<'_>) {
@@ -77,6 +82,49 @@ pub(crate) async fn listings_show_what_was_asked_for_newest_first(world: World<'
     let record = world.record(4).await.unwrap();
     assert_eq!((record.kind, record.route.as_str(), record.attempts), (Kind::Authorization, held.notice.route(), 1));
     assert_eq!((record.fingerprint, record.accepted_at), (held.notice.identity.fingerprint, held.accepted_at));
+    assert_eq!((record.budget, record.expires_at), (held.notice.policy.budget, held.expires_at));
+}
+
+pub(crate) async fn listings_can_be_cut_by_age_to_the_millisecond(world: World<'_>) {
+    let mut accepted = Vec::new();
+    for number in 1..=3 {
+        accepted.push(world.fresh(&notice(Kind::Push, number)).await.accepted_at);
+        world.pass(HOUR);
+    }
+    let ids = async |filter: Filter| -> Vec<i64> {
+        let filter = Filter { limit: 9, ..filter };
+        world.ledger.list(filter).await.unwrap().iter().map(|record| record.id).collect()
+    };
+    let from = |at| Filter { accepted_from: Some(at), ..Filter::default() };
+    let before = |at| Filter { accepted_before: Some(at), ..Filter::default() };
+    assert_eq!(ids(from(accepted[1])).await, [3, 2]);
+    assert_eq!(ids(from(accepted[1] + MILLISECOND)).await, [3]);
+    assert_eq!(ids(before(accepted[1])).await, [1]);
+    assert_eq!(ids(before(accepted[1] + MILLISECOND)).await, [2, 1]);
+    assert_eq!(ids(Filter { accepted_before: Some(accepted[2]), ..from(accepted[1]) }).await, [2]);
+}
+
+pub(crate) async fn what_the_shop_never_took_is_one_listing_away(world: World<'_>) {
+    let undelivered = async || -> Vec<i64> {
+        let filter = Filter { undelivered: true, limit: 9, ..Filter::default() };
+        world.ledger.list(filter).await.unwrap().iter().map(|record| record.id).collect()
+    };
+    let settled = world.fresh(&notice(Kind::Webhook, 1)).await;
+    world.settle(settled).await;
+    let _held = world.fresh(&notice(Kind::Webhook, 2)).await;
+    let waits = world.fresh(&notice(Kind::Webhook, 3)).await;
+    world.postpone(waits, HOUR).await;
+    for (number, end) in [(4, End::Dead), (5, End::Left)] {
+        let claim = world.fresh(&notice(Kind::Webhook, number)).await;
+        world.ledger.close(claim, end, failure()).await.unwrap();
+    }
+    assert_eq!(undelivered().await, [5, 4, 3, 2]);
+    let again = world.fresh(&notice(Kind::Webhook, 5)).await;
+    assert_eq!(undelivered().await, [6, 4, 3, 2], "one record stands for a callback that came again");
+    world.settle(again).await;
+    assert_eq!(undelivered().await, [4, 3, 2]);
+    let dead = Filter { undelivered: true, state: Some(State::Dead), limit: 9, ..Filter::default() };
+    assert_eq!(world.ledger.list(dead).await.unwrap().len(), 1);
 }
 
 pub(crate) async fn sweeps_keep_what_may_still_be_needed(world: World<'_>) {

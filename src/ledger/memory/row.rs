@@ -15,12 +15,10 @@ use crate::message::{Reply, ShopRequest};
 pub(super) struct Row {
     pub(super) notice: Arc<Notice>,
     pub(super) record: Record,
-    pub(super) expires_at: UnixMillis,
     pub(super) replay_until: Option<UnixMillis>,
     pub(super) epoch: i64,
     pub(super) interrupted: bool,
     pub(super) answered: bool,
-    pub(super) stripped: bool,
     pub(super) reply: Option<Arc<Reply>>,
 }
 
@@ -78,18 +76,12 @@ impl Row {
             repeats,
             status: None,
             note: None,
-        };
-        Self {
+            budget: notice.policy.budget,
             expires_at: now + notice.policy.oldest,
-            notice,
-            record,
-            replay_until: None,
-            epoch: 1,
-            interrupted: false,
-            answered: false,
-            stripped: false,
-            reply: None,
-        }
+            is_newest: true,
+            has_request: true,
+        };
+        Self { notice, record, replay_until: None, epoch: 1, interrupted: false, answered: false, reply: None }
     }
 
     /// The lease that the row is under.
@@ -99,7 +91,7 @@ impl Row {
             notice: self.notice.clone(),
             attempt: self.record.attempts,
             accepted_at: self.record.accepted_at,
-            expires_at: self.expires_at,
+            expires_at: self.record.expires_at,
             repeats: self.record.repeats,
             interrupted: self.interrupted,
             answered: self.answered,
@@ -160,7 +152,7 @@ impl Row {
         self.record.state = State::Pending;
         self.record.ended_at = None;
         self.record.due_at = Some(now);
-        self.expires_at = now + self.notice.policy.oldest;
+        self.record.expires_at = now + self.notice.policy.oldest;
         self.replay_until = None;
         self.epoch += 1;
         self.interrupted = false;
@@ -176,7 +168,7 @@ impl Row {
             body: Bytes::new(),
         };
         self.notice = Arc::new(Notice { request, ..Notice::clone(&self.notice) });
-        self.stripped = true;
+        self.record.has_request = false;
     }
 
     /// Whether the record is to be dropped: it ended long ago, and no repeat may still get its reply.

@@ -8,7 +8,9 @@ use crate::event::{Fingerprint, Kind, Nonce, TokenUse};
 use crate::ledger::flights::Flights;
 use crate::ledger::memory::row::{Lease, Outcome, Row};
 use crate::ledger::rules::{self, Newest, Verdict};
-use crate::ledger::{Claim, Counts, Filter, LedgerError, Notice, NoticeId, Record, Retention, State, Swept};
+use crate::ledger::{
+    Claim, Counts, Filter, LISTED_RECORDS_MAX, LedgerError, Notice, NoticeId, Record, Retention, State, Swept,
+};
 use crate::message::Reply;
 
 type SubjectKey = [u8; 16];
@@ -112,7 +114,10 @@ impl Store {
         let row = Row::new(id, notice.clone(), repeats, now);
         let lease = row.lease();
         self.bytes += row.bytes();
-        self.newest.insert(notice.identity.fingerprint, id);
+        let earlier = self.newest.insert(notice.identity.fingerprint, id);
+        if let Some(earlier) = earlier.and_then(|earlier| self.rows.get_mut(&earlier)) {
+            earlier.record.is_newest = false;
+        }
         self.rows.insert(id, row);
         lease
     }
@@ -213,10 +218,7 @@ impl Store {
     }
 
     pub(super) fn replay(&mut self, id: NoticeId, now: UnixMillis) -> Result<(), LedgerError> {
-        let newest = &self.newest;
-        let row = self.rows.get_mut(&id).filter(|row| {
-            row.record.state != State::Pending && !row.stripped && newest.get(&row.record.fingerprint) == Some(&id)
-        });
+        let row = self.rows.get_mut(&id).filter(|row| row.record.obstacle().is_none());
         let row = row.ok_or(LedgerError::NotReplayable(id))?;
         self.bytes -= row.bytes();
         self.counts.moved(1, row.record.state, State::Pending);
@@ -231,9 +233,12 @@ impl Store {
                 && filter.kind.is_none_or(|kind| record.kind == kind)
                 && filter.before.is_none_or(|before| record.id < before)
                 && (filter.subject.is_none() || record.subject == filter.subject)
+                && (!filter.undelivered || record.is_newest && record.state != State::Settled)
+                && filter.accepted_from.is_none_or(|from| record.accepted_at >= from)
+                && filter.accepted_before.is_none_or(|before| record.accepted_at < before)
         };
         let newest_first = self.rows.values().rev().map(|row| &row.record);
-        newest_first.filter(wanted).take(filter.limit as usize).cloned().collect()
+        newest_first.filter(wanted).take(filter.limit.min(LISTED_RECORDS_MAX) as usize).cloned().collect()
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -248,7 +253,9 @@ impl Store {
             self.remove(*id);
         }
         let full: Vec<NoticeId> = self.ids(slice - old.len(), |row| {
-            row.record.state == State::Settled && !row.stripped && row.ended_before(now, retention.keep_bodies_for)
+            row.record.state == State::Settled
+                && row.record.has_request
+                && row.ended_before(now, retention.keep_bodies_for)
         });
         for id in &full {
             if let Some(row) = self.rows.get_mut(id) {

@@ -36,6 +36,13 @@ impl Checkpointer {
         Ok(Self { nudges: Some(nudges), copied, thread: Some(thread) })
     }
 
+    /// No thread: somebody else does the copying when it seems right.
+    pub(super) fn by_hand(file: Arc<LedgerFile>, telemetry: Telemetry) -> (Self, Copying) {
+        let copied = Arc::new(AtomicI32::new(0));
+        let copying = Copying { file, connection: None, copied: copied.clone(), telemetry };
+        (Self { nudges: None, copied, thread: None }, copying)
+    }
+
     /// There is something to copy. Never waits.
     pub(super) fn nudge(&self) {
         if let Some(nudges) = &self.nudges {
@@ -60,7 +67,7 @@ impl Drop for Checkpointer {
 }
 
 /// The thread's own things.
-struct Copying {
+pub(super) struct Copying {
     file: Arc<LedgerFile>,
     connection: Option<Connection>,
     copied: Arc<AtomicI32>,
@@ -70,11 +77,15 @@ struct Copying {
 impl Copying {
     fn whenever(mut self, nudged: &Receiver<()>) {
         while nudged.recv().is_ok() {
-            if let Err(error) = self.copy() {
-                // As with the writer: no second fsync on a connection whose first one failed.
-                self.connection = None;
-                self.telemetry.emit(Event::LedgerFailed { call: "checkpoint", error: &unavailable(&error) });
-            }
+            self.copy_or_report();
+        }
+    }
+
+    pub(super) fn copy_or_report(&mut self) {
+        if let Err(error) = self.copy() {
+            // As with the writer: no second fsync on a connection whose first one failed.
+            self.connection = None;
+            self.telemetry.emit(Event::LedgerFailed { call: "checkpoint", error: &unavailable(&error) });
         }
     }
 

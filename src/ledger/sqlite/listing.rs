@@ -5,8 +5,8 @@ use rusqlite::{Connection, Row, params};
 use crate::clock::UnixMillis;
 use crate::event::Kind;
 use crate::ledger::sqlite::row::{fingerprint_column, kind_column, millis, state_column};
-use crate::ledger::stored::state_number;
-use crate::ledger::{Filter, Record};
+use crate::ledger::stored::{policy_of, state_number};
+use crate::ledger::{Filter, LISTED_RECORDS_MAX, Record};
 
 /// Newest first. Conditions that are not set are left out of the statement, so that each set one finds its index.
 pub(super) fn list(sql: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Record>> {
@@ -15,20 +15,25 @@ pub(super) fn list(sql: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Re
         filter.kind.map(|_| "kind = ?2"),
         filter.subject.as_ref().map(|_| OF_SUBJECT),
         filter.before.map(|_| "id < ?4"),
+        filter.undelivered.then_some(UNDELIVERED),
+        filter.accepted_from.map(|_| "accepted_at >= ?5"),
+        filter.accepted_before.map(|_| "accepted_at < ?6"),
     ];
     let conditions: Vec<&str> = conditions.into_iter().flatten().collect();
     let only = if conditions.is_empty() { String::new() } else { format!("where {}", conditions.join(" and ")) };
     let mut records = sql.prepare_cached(&format!(
         "select id, fingerprint, kind, route, subject, state, accepted_at, ended_at, due_at, attempts, repeats,
-           status, note
-         from notice {only} order by id desc limit ?5"
+           status, note, expires_at, newest, stripped, policy
+         from notice {only} order by id desc limit ?7"
     ))?;
     let values = params![
         filter.state.map(state_number),
         filter.kind.map(Kind::name),
         filter.subject,
         filter.before,
-        filter.limit.min(RECORDS_MAX),
+        filter.accepted_from.map(|at| at.0),
+        filter.accepted_before.map(|at| at.0),
+        filter.limit.min(LISTED_RECORDS_MAX),
     ];
     records.query_map(values, record)?.collect()
 }
@@ -38,11 +43,19 @@ const OF_SUBJECT: &str = "id in (
   select id from notice where subject = ?3 and ended_at is not null
   union all select id from notice where subject = ?3 and state = 0)";
 
+/// What is not settled is little beside what is, and the two indexes have it.
+const UNDELIVERED: &str = "newest = 1 and id in (
+  select id from notice where state = 0
+  union all select id from notice where state in (2, 3) and ended_at is not null)";
+
 fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let kind = kind_column(row, 2)?;
+    // A policy that another version wrote cannot be read; then the kind's own says what was meant.
+    let policy = policy_of(row.get_ref(16)?.as_str()?).unwrap_or_else(|| kind.defaults());
     Ok(Record {
         id: row.get(0)?,
         fingerprint: fingerprint_column(row, 1)?,
-        kind: kind_column(row, 2)?,
+        kind,
         route: row.get(3)?,
         subject: row.get(4)?,
         state: state_column(row, 5)?,
@@ -53,8 +66,9 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         repeats: row.get(10)?,
         status: row.get(11)?,
         note: row.get(12)?,
+        budget: policy.budget,
+        expires_at: UnixMillis(row.get(13)?),
+        is_newest: row.get(14)?,
+        has_request: !row.get::<_, bool>(15)?,
     })
 }
-
-/// Most records of one listing.
-const RECORDS_MAX: u32 = 1_000;

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::ledger::LedgerError;
 use crate::ledger::sqlite::file::LedgerFile;
+use crate::ledger::sqlite::writer::tell;
 use crate::ledger::sqlite::{closed, unavailable};
 
 /// The reader as its callers see it. Dropping it ends the thread.
@@ -19,24 +20,31 @@ pub(super) struct Reader {
 }
 
 /// Works on the connection, if it could be opened, and says whether it is worth keeping.
-type Read = Box<dyn FnOnce(rusqlite::Result<&mut Connection>) -> Worth + Send>;
+pub(super) type Read = Box<dyn FnOnce(rusqlite::Result<&mut Connection>) -> Worth + Send>;
 
-enum Message {
+pub(super) enum Message {
     Read(Read),
     Stop(Option<oneshot::Sender<()>>),
 }
 
 #[derive(PartialEq, Eq)]
-enum Worth {
+pub(super) enum Worth {
     Keeping,
     Nothing,
 }
 
 impl Reader {
     pub(super) fn start(file: Arc<LedgerFile>, queue_max: usize) -> std::io::Result<Self> {
+        let (mut reader, desk, messages) = Self::with_desk(file, queue_max);
+        let thread = thread::Builder::new().name("ledger-reader".into()).spawn(move || desk.serve(&messages))?;
+        reader.thread = Some(thread);
+        Ok(reader)
+    }
+
+    /// The reader, and what its thread would do.
+    pub(super) fn with_desk(file: Arc<LedgerFile>, queue_max: usize) -> (Self, Desk, Receiver<Message>) {
         let (queue, messages) = sync_channel(queue_max.max(1));
-        let thread = thread::Builder::new().name("ledger-reader".into()).spawn(move || serve(&file, &messages))?;
-        Ok(Self { queue, thread: Some(thread) })
+        (Self { queue, thread: None }, Desk { file, connection: None }, messages)
     }
 
     /// Runs `work` in a transaction of its own, on one state of the ledger.
@@ -82,31 +90,42 @@ impl Drop for Reader {
     }
 }
 
-fn serve(file: &LedgerFile, messages: &Receiver<Message>) {
-    let mut connection = None;
-    let mut stop = None;
-    while let Ok(message) = messages.recv() {
-        match message {
-            Message::Stop(answer) => {
-                stop = answer;
+/// The thread's own things.
+pub(super) struct Desk {
+    file: Arc<LedgerFile>,
+    connection: Option<Connection>,
+}
+
+impl Desk {
+    fn serve(mut self, messages: &Receiver<Message>) {
+        let mut stop = None;
+        while let Ok(message) = messages.recv() {
+            stop = self.turn(message);
+            if stop.is_some() {
                 break;
             }
+        }
+        drop(self);
+        tell(stop.flatten());
+    }
+
+    /// Does one read. A message to stop is given back, with whoever wants to know when it is done.
+    pub(super) fn turn(&mut self, message: Message) -> Option<Option<oneshot::Sender<()>>> {
+        match message {
+            Message::Stop(stopped) => return Some(stopped),
             Message::Read(read) => {
-                if read(opened(&mut connection, file)) == Worth::Nothing {
-                    connection = None;
+                if read(self.opened()) == Worth::Nothing {
+                    self.connection = None;
                 }
             }
         }
+        None
     }
-    drop(connection);
-    if let Some(stopped) = stop {
-        let _ = stopped.send(());
-    }
-}
 
-fn opened<'a>(connection: &'a mut Option<Connection>, file: &LedgerFile) -> rusqlite::Result<&'a mut Connection> {
-    match connection {
-        Some(open) => Ok(open),
-        None => Ok(connection.insert(file.open_reader()?)),
+    fn opened(&mut self) -> rusqlite::Result<&mut Connection> {
+        match &mut self.connection {
+            Some(open) => Ok(open),
+            none => Ok(none.insert(self.file.open_reader()?)),
+        }
     }
 }

@@ -57,10 +57,24 @@ impl Writer {
         options: Options,
         around: &Surroundings,
     ) -> io::Result<Self> {
+        let checkpointer = Checkpointer::start(file.clone(), around.telemetry.clone())?;
+        let (mut writer, bench, messages) = Self::with_bench((file, connection), checkpointer, options, around);
+        let thread = thread::Builder::new().name("ledger-writer".into()).spawn(move || bench.serve(&messages))?;
+        writer.thread = Some(thread);
+        Ok(writer)
+    }
+
+    /// The writer, and what its thread would do.
+    pub(super) fn with_bench(
+        (file, connection): (Arc<LedgerFile>, WriterConnection),
+        checkpointer: Checkpointer,
+        options: Options,
+        around: &Surroundings,
+    ) -> (Self, Bench, Receiver<Message>) {
         let (queue, messages) = sync_channel(options.queue_max.max(1));
         let riders = Riders::new(queue.clone());
         let bench = Bench {
-            checkpointer: Checkpointer::start(file.clone(), around.telemetry.clone())?,
+            checkpointer,
             link: Link { file, connection: Some(connection), failures: 0, rest_until: None, fault: closed() },
             riders: riders.clone(),
             bytes_max: options.bytes_max,
@@ -68,8 +82,7 @@ impl Writer {
             telemetry: around.telemetry.clone(),
             holders_unknown: false,
         };
-        let thread = thread::Builder::new().name("ledger-writer".into()).spawn(move || bench.serve(&messages))?;
-        Ok(Self { queue, riders, thread: Some(thread) })
+        (Self { queue, riders, thread: None }, bench, messages)
     }
 
     /// Runs `work` in the next group, also if the caller goes away meanwhile.
@@ -168,8 +181,16 @@ where
     }
 }
 
+/// Tells whoever wants to know that a thread ended.
+pub(super) fn tell(stopped: Option<oneshot::Sender<()>>) {
+    if let Some(stopped) = stopped {
+        // Nobody may be waiting any more.
+        let _ = stopped.send(());
+    }
+}
+
 /// The thread's own things.
-struct Bench {
+pub(super) struct Bench {
     link: Link,
     checkpointer: Checkpointer,
     riders: Riders,
@@ -185,25 +206,29 @@ impl Bench {
         let mut stop = None;
         while stop.is_none() {
             let Ok(first) = messages.recv() else { break };
-            let mut group = Vec::new();
-            let mut next = Some(first);
-            while let Some(message) = next {
-                match message {
-                    Message::Write(write) => group.push(write),
-                    Message::Nudge => {}
-                    Message::Stop(answer) => {
-                        stop = Some(answer);
-                        break;
-                    }
-                }
-                next = if group.len() < GROUP_MAX { messages.try_recv().ok() } else { None };
-            }
-            self.commit(group);
+            stop = self.turn(first, messages);
         }
         drop(self);
-        if let Some(Some(stopped)) = stop {
-            let _ = stopped.send(());
+        tell(stop.flatten());
+    }
+
+    /// Commits one group. A message to stop is given back, with whoever wants to know when it is done.
+    pub(super) fn turn(&mut self, first: Message, messages: &Receiver<Message>) -> Option<Option<oneshot::Sender<()>>> {
+        let (mut group, mut stop) = (Vec::new(), None);
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Write(write) => group.push(write),
+                Message::Nudge => {}
+                Message::Stop(answer) => {
+                    stop = Some(answer);
+                    break;
+                }
+            }
+            next = if group.len() < GROUP_MAX { messages.try_recv().ok() } else { None };
         }
+        self.commit(group);
+        stop
     }
 
     /// Commits a group and answers its callers.

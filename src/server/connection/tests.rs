@@ -161,7 +161,7 @@ pub(in crate::server) fn doorway() -> Doorway<impl Handler> {
     let clock = Clock::simulated(UnixMillis(0));
     let front = Front::new(settings(), Arc::new(no_tls()), clock.clone(), Telemetry::new().unwrap());
     let handler = Scripted { seen: mpsc::unbounded_channel().0, start: clock.instant() };
-    Doorway { front, handler, drain: Drain::new(), speaks_tls: false }
+    Doorway { front, handler, drain: Drain::new(), speaks_tls: false, encrypted: false }
 }
 
 #[derive(PartialEq)]
@@ -182,6 +182,7 @@ impl World {
             handler: Scripted { seen: seen_by, start },
             drain: drain.clone(),
             speaks_tls: false,
+            encrypted: false,
         };
         let (pipe, theirs) = duplex(pipe_bytes);
         let place = front.limit.take().unwrap().belongs_to([192, 0, 2, 1].into()).unwrap();
@@ -240,6 +241,7 @@ fn settings() -> Settings {
     Settings {
         listen: Vec::new(),
         redirect_from: Vec::new(),
+        listen_behind_tls: Vec::new(),
         public_port: 443,
         tls: tls::Settings { certificates: Vec::new(), look_every: HEAD, make_development_certificate: false },
         proxy_protocol_from: Vec::new(),

@@ -22,18 +22,39 @@ const VALID_BEFORE: Duration = Duration::from_secs(24 * 3600);
 /// Makes key and certificate if neither file exists. Says whether it did. If one of them exists, it stays as it is, and
 /// reading the other one fails later with a clear fault.
 pub(super) fn make_if_absent(files: &CertificateFiles, clock: &Clock) -> Result<bool, CertificateFault> {
+    make_for(files, &NAMES, 0o600, clock)
+}
+
+/// As at a start, but also good for `name`; the key file gets `key_mode`. False, and nothing is changed, if one of the
+/// files exists.
+///
+/// # Errors
+///
+/// [`CertificateFault`] if it cannot be made or written.
+pub fn make_development_certificate(
+    files: &CertificateFiles,
+    name: &str,
+    key_mode: u32,
+    clock: &Clock,
+) -> Result<bool, CertificateFault> {
+    let others = NAMES.into_iter().filter(|other| *other != name);
+    make_for(files, &[name].into_iter().chain(others).collect::<Vec<_>>(), key_mode, clock)
+}
+
+fn make_for(files: &CertificateFiles, names: &[&str], key_mode: u32, clock: &Clock) -> Result<bool, CertificateFault> {
     if files.certificate.exists() || files.key.exists() {
         return Ok(false);
     }
-    let (certificate, key) = make(clock).map_err(|why| CertificateFault::Development(why.to_string()))?;
+    let (certificate, key) = make(names, clock).map_err(|why| CertificateFault::Development(why.to_string()))?;
     // The certificate last: where it is, the key is.
-    write_whole(&files.key, key.as_bytes(), 0o600)?;
+    write_whole(&files.key, key.as_bytes(), key_mode)?;
     write_whole(&files.certificate, certificate.as_bytes(), 0o644)?;
     Ok(true)
 }
 
-fn make(clock: &Clock) -> Result<(String, String), rcgen::Error> {
-    let mut params = CertificateParams::new(NAMES.map(str::to_owned))?;
+fn make(names: &[&str], clock: &Clock) -> Result<(String, String), rcgen::Error> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, "kallback for development");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let day = |moment: UnixMillis| {

@@ -48,6 +48,18 @@ async fn retry_after_has_a_bound() {
     retry_after("100000", Duration::from_secs(600)).await;
 }
 
+/// What waits, waits for a time of the wall clock.
+#[tokio::test]
+async fn nothing_waits_longer_because_the_clock_is_set_back() {
+    let world = World::builder().with_frozen_time().start().await;
+    world.shop.next(Act::reply(503).header("retry-after", "90"));
+    assert_eq!(authorize(&world).await, 204);
+    postponed(&world.operator(), 1, 1).await;
+    world.clock.jump(-3_600_000);
+    world.time.as_ref().unwrap().pass(Duration::from_secs(3), Duration::from_millis(500)).await;
+    comes_at_once(&world, 2).await;
+}
+
 async fn retry_after(told: &str, least: Duration) {
     let world = World::builder().with_frozen_time().start().await;
     world.shop.next(Act::reply(503).header("retry-after", told));

@@ -153,6 +153,7 @@ pub(crate) fn settings(certificates: Vec<CertificateFiles>) -> Settings {
     Settings {
         listen: vec![any_port()],
         redirect_from: vec![any_port()],
+        listen_behind_tls: Vec::new(),
         public_port: 8443,
         tls: tls::Settings { certificates, look_every: Duration::from_millis(20), make_development_certificate: false },
         proxy_protocol_from: Vec::new(),

@@ -26,7 +26,7 @@ async fn readiness_goes_off_at_once_and_callbacks_are_taken_until_the_delay_is_o
 
     assert_eq!(kallback.status_of("/readyz").await, 503);
     assert_eq!(kallback.status_of("/livez").await, 200);
-    let answer = site.klarna(&kallback).call(&site.authorization(&Purchase::new())).await.unwrap();
+    let answer = site.somebody(&kallback).call(&site.authorization(&Purchase::new())).await.unwrap();
     assert_eq!((answer.status, answer.text()), (200, "-1"));
 }
 
@@ -118,7 +118,7 @@ async fn a_notice_that_was_answered_while_the_shop_still_worked_is_finished() {
     site.shop.next(Act::minus_one(200).once_open(&gate));
     let mut kallback = site.start(&[ANSWER_SOON]).await;
     let callback = site.authorization(&Purchase::new());
-    assert_eq!(site.klarna(&kallback).call(&callback).await.unwrap().status, 204);
+    assert_eq!(site.somebody(&kallback).call(&callback).await.unwrap().status, 204);
 
     kallback.terminate();
     kallback.says("draining").await;
@@ -126,7 +126,7 @@ async fn a_notice_that_was_answered_while_the_shop_still_worked_is_finished() {
     assert_eq!(kallback.ended().await.code(), Some(0));
 
     let kallback = site.start(&[]).await;
-    let again = site.klarna(&kallback).call(&callback).await.unwrap();
+    let again = site.somebody(&kallback).call(&callback).await.unwrap();
     assert_eq!((again.status, again.header("kallback-replayed")), (200, Some("true")));
     site.shop.saw(1);
 }
@@ -137,7 +137,7 @@ async fn a_notice_that_could_not_be_finished_is_brought_by_the_next_start() {
     site.shop.next(Act::hang());
     let mut kallback = site.start(&[ANSWER_SOON, "life.drain_timeout=100 ms"]).await;
     let callback = site.authorization(&Purchase::new());
-    assert_eq!(site.klarna(&kallback).call(&callback).await.unwrap().status, 204);
+    assert_eq!(site.somebody(&kallback).call(&callback).await.unwrap().status, 204);
 
     kallback.terminate();
     assert_eq!(kallback.ended().await.code(), Some(0));
@@ -176,7 +176,7 @@ async fn a_notice_that_waits_for_a_dead_shop_does_not_hold_up_the_stop() {
     site.shop.go_down().await;
     // The first pause is drawn at random up to 10 min.
     let mut kallback = site.start(&[ANSWER_SOON, "delivery.schedule=10 min", "life.drain_timeout=10 min"]).await;
-    assert_eq!(site.klarna(&kallback).call(&site.authorization(&Purchase::new())).await.unwrap().status, 204);
+    assert_eq!(site.somebody(&kallback).call(&site.authorization(&Purchase::new())).await.unwrap().status, 204);
 
     kallback.terminate();
     assert_eq!(kallback.ended().await.code(), Some(0));

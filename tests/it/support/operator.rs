@@ -111,9 +111,9 @@ impl Operator {
         eventually(&what, async || self.metric(name, labels).await >= least).await;
     }
 
-    /// Wants a record brought to the shop again. The status of the answer.
+    /// Wants a record brought to the shop again, however old it is. The status of the answer.
     pub async fn replay(&self, id: u64) -> u16 {
-        self.call(&told(&format!("/callbacks/{id}/replay"), &json!({}))).await.status
+        self.call(&told(&format!("/callbacks/{id}/replay"), &json!({ "even_if_old": true }))).await.status
     }
 
     /// Says that an order was acknowledged. How many pushes that concerned.

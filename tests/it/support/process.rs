@@ -1,7 +1,7 @@
 //! The real binary: started, read, signalled, and seen to end.
 
 use std::net::SocketAddr;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -24,6 +24,8 @@ pub struct Process {
     pub address: SocketAddr,
     /// Its admin listener.
     pub admin: SocketAddr,
+    /// Where it serves proxies that end TLS, if it does.
+    pub behind_tls: Option<SocketAddr>,
 }
 
 /// `kallback` with nothing of this process's environment.
@@ -31,6 +33,13 @@ pub fn kallback() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kallback"));
     command.env_clear().stdin(Stdio::null()).kill_on_drop(true);
     command
+}
+
+/// Runs a command to its end: its exit code, output and errors.
+pub async fn told(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = patiently("the command's end", command.output()).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
 }
 
 /// The same command, for a process to which a file that may not grow is an error like a full disk, and not the end.
@@ -48,10 +57,17 @@ impl Process {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
         let lines = follow(child.stderr.take().expect("it was piped"));
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut process = Self { child, lines, said: Vec::new(), address: nowhere, admin: nowhere };
+        let mut process = Self { child, lines, said: Vec::new(), address: nowhere, admin: nowhere, behind_tls: None };
         let line = process.says("listening on ").await;
-        process.address = address_after(&line, "https://");
-        process.admin = address_after(&line, "http://");
+        let (_, places) = line.split_once("listening on ").expect("it was waited for");
+        for place in places.split(", ") {
+            match place.rsplit_once(' ') {
+                Some((place, "(admin)")) => process.admin = address_after(place, "http://"),
+                Some((place, "TLS)")) => process.behind_tls = Some(address_after(place, "http://")),
+                _ if place.starts_with("https://") => process.address = address_after(place, "https://"),
+                _ => {}
+            }
+        }
         process
     }
 

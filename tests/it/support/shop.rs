@@ -123,6 +123,11 @@ impl Shop {
         Self::open_at(Place::any_port(Some(authority.server(&[name], &["http/1.1"]))))
     }
 
+    /// A shop behind TLS as this config has it.
+    pub async fn over_this_tls(tls: Arc<ServerConfig>) -> Self {
+        Self::open_at(Place::any_port(Some(tls)))
+    }
+
     /// A shop on a Unix socket in `folder`.
     pub async fn on_a_unix_socket(folder: &Path) -> Self {
         Self::open_at(Place::Unix(folder.join("shop.sock")))

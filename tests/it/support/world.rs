@@ -284,6 +284,7 @@ fn server_settings(folder: &TempDir, authority: &Authority) -> server::Settings 
     server::Settings {
         listen: vec![any_port()],
         redirect_from: Vec::new(),
+        listen_behind_tls: Vec::new(),
         public_port: 443,
         tls: server::tls::Settings {
             certificates: vec![CertificateFiles { certificate, key }],

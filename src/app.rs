@@ -32,7 +32,7 @@ use crate::delivery::{self, Outage};
 use crate::gateway::Rules;
 use crate::ledger::flights::Flights;
 use crate::ledger::sqlite::OpenError;
-use crate::ledger::{self, Surroundings};
+use crate::ledger::{self, Surroundings, postgres};
 use crate::limits::Seats;
 use crate::metrics::{self, Event, Telemetry};
 use crate::server::tls::{CertificateFault, Certificates};
@@ -98,6 +98,9 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] OpenError),
+    /// The database of the ledger cannot be used, and waiting does not help.
+    #[error("the ledger: {0}")]
+    Database(#[from] Arc<postgres::OpenError>),
     /// The folder of the ledger cannot be made.
     #[error("the folder {folder} cannot be made: {why}")]
     Folder {
@@ -193,7 +196,7 @@ impl App {
         let flights = Flights::default();
         let around = Surroundings { clock: clock.clone(), flights: flights.clone(), telemetry: telemetry.clone() };
         let lasting = Lasting {
-            ledger: open::ledger_of(&mut heritage, &settings.ledger, &around).await?,
+            ledger: open::ledger_of(&mut heritage, &settings, &around).await?,
             flights,
             seats: Seats::new(settings.limits.seats, clock.clone(), telemetry.clone()),
             outage: Arc::new(Outage::default()),

@@ -118,7 +118,10 @@ impl Delivery {
         if let Some((end, why)) = next::before_attempt(&claim, self.clock.now()) {
             return self.record(claim, Next::End(end), Err(why)).await;
         }
-        let number = Number { attempt: claim.attempt, redelivery: claim.attempt > 1 };
+        if let Err(error) = self.ledger.hold(&claim, self.settings.attempt_timeout).await {
+            return self.leave_alone(*claim, &error);
+        }
+        let number = Number { attempt: claim.attempt, redelivery: claim.attempt > 1, unrecorded: false };
         let tried = self.attempt(&notice, number, Some(claim.id)).await;
         let when = When { settings: &self.settings, now: self.clock.now(), share: self.jitter.share() };
         let next = next::after_attempt(&claim, &tried, claim.conclude(), when);
@@ -127,9 +130,19 @@ impl Delivery {
         self.record(claim, next, Ok(tried)).await;
     }
 
+    /// It is stored, and not certainly ours: another process may have it at the shop.
+    fn leave_alone(&self, claim: Claim, error: &LedgerError) {
+        self.telemetry.emit(Event::LedgerFailed { call: "hold", error });
+        claim.resolve(Standing::WillRedeliver);
+        if matches!(error, LedgerError::Lost(_)) {
+            claim.forget();
+        }
+    }
+
     /// Brings a notice that could not be written down: once, live, for the sender who waits. Nothing is promised.
     pub async fn bring_unrecorded(&self, notice: &Notice) -> Standing {
-        let tried = self.attempt(notice, Number { attempt: 1, redelivery: false }, None).await;
+        let number = Number { attempt: 1, redelivery: false, unrecorded: true };
+        let tried = self.attempt(notice, number, None).await;
         match tried {
             Tried::Delivered(reply) => Standing::Settled(reply),
             failed => Standing::GivenUp(failed.reply().cloned(), gave_up(&failed)),

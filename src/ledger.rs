@@ -16,6 +16,7 @@
 
 pub mod flights;
 pub mod memory;
+pub mod postgres;
 mod records;
 mod rules;
 pub mod sqlite;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::clock::{Clock, UnixMillis};
 use crate::event::{Class, Identity, Kind, Mode, Policy, Proof, Redelivery, TokenUse};
@@ -39,6 +41,7 @@ use crate::message::{Reply, ShopRequest};
 use crate::metrics::Telemetry;
 use crate::token::Authentic;
 
+pub use crate::ledger::postgres::{Address, AddressFault};
 pub use crate::ledger::records::{Counts, Filter, LISTED_RECORDS_MAX, Obstacle, Record, Retention, State, Swept};
 
 /// Where notices are kept, and for how long.
@@ -63,6 +66,8 @@ pub struct Settings {
 pub enum Backend {
     /// A SQLite file.
     File(PathBuf),
+    /// A database that several processes share, and how many connections claims and ends get.
+    Postgres(Box<Address>, usize),
     /// Memory only: for trials. Nothing survives a stop.
     Memory,
 }
@@ -198,7 +203,18 @@ pub struct Claim {
     /// The sender was answered 2xx for it by kallback itself; then nobody else will bring it again.
     pub answered: bool,
     pub(crate) epoch: i64,
+    /// Where other processes share the ledger.
+    pub(crate) lease: Option<Lease>,
     pub(crate) flight: Flight,
+}
+
+/// How long a claim is its holder's, where other processes share the ledger.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    /// Then another process may take it.
+    pub(crate) until: Instant,
+    /// Another process had a notice of the same turn at the shop when this one was claimed.
+    pub(crate) behind_another: bool,
 }
 
 impl Claim {
@@ -315,6 +331,13 @@ pub trait Ledger: Send + Sync + 'static {
     /// Records that kallback itself answered the sender 2xx for a claim still under way. Not durable on its own:
     /// it rides on the next write. Losing it in a crash makes a later end `left` where `dead` would be right.
     fn answered(&self, id: NoticeId) -> Pending<'_, ()>;
+
+    /// Makes sure that the claim stays its holder's for this long, and waits until no other process has an earlier
+    /// notice of its turn at the shop. To be asked before every attempt. Where no other process shares the ledger,
+    /// there is nothing to make sure of.
+    fn hold<'a>(&'a self, _claim: &'a Claim, _for_at_least: Duration) -> Pending<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// The shop answered 2xx. `stored` is what replays will send. Those who joined learn it first, so that a slow
     /// disk does not make them late; after an error the caller keeps the claim and tries again, and further calls

@@ -1,5 +1,6 @@
 //! What a reload cannot change, because sockets, threads and the ledger were made with it.
 
+use std::mem::discriminant;
 use std::path::PathBuf;
 
 use secrecy::ExposeSecret;
@@ -95,8 +96,9 @@ impl Fixed {
         let old = &self.ledger;
         let (kept, keep) = (&old.retention, &now.retention);
         differing([
-            ("ledger.store", is_file(&old.backend) != is_file(&now.backend)),
+            ("ledger.store or ledger.url", discriminant(&old.backend) != discriminant(&now.backend)),
             ("ledger.file", is_file(&old.backend) && is_file(&now.backend) && old.backend != now.backend),
+            ("ledger.url", is_shared(&old.backend) && is_shared(&now.backend) && old.backend != now.backend),
             ("ledger.queue_max", old.queue_max != now.queue_max),
             ("ledger.bytes_max", old.bytes_max != now.bytes_max),
             ("ledger.keep_bodies_for", kept.keep_bodies_for != keep.keep_bodies_for),
@@ -119,6 +121,10 @@ impl Fixed {
 
 fn is_file(backend: &Backend) -> bool {
     matches!(backend, Backend::File(_))
+}
+
+fn is_shared(backend: &Backend) -> bool {
+    matches!(backend, Backend::Postgres(..))
 }
 
 fn differing<const N: usize>(options: [(&'static str, bool); N]) -> Names {

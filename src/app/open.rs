@@ -12,12 +12,13 @@ use tokio::time::sleep;
 
 use super::hand_over::HandOverPoint;
 use super::parts::{Background, Lasting};
-use super::{Heritage, LifeSettings, StartError};
+use super::{Heritage, LifeSettings, Settings, StartError};
 use crate::admin;
 use crate::gateway::{Gateway, Rules};
 use crate::ledger::memory::Memory;
+use crate::ledger::postgres::{self, Postgres};
 use crate::ledger::sqlite::{OpenError, Sqlite};
-use crate::ledger::{Backend, Ledger, Settings, Surroundings};
+use crate::ledger::{Backend, Ledger, Surroundings};
 use crate::server::workers::{Listeners, WorkerFault};
 use crate::server::{BoundSocket, Drain, Front, Inherited};
 
@@ -37,7 +38,7 @@ pub(super) async fn ledger_of(
     let waits = heritage.after_another || heritage.predecessor.is_some();
     let until = around.clock.instant() + LET_GO_WITHIN;
     loop {
-        match ledger(settings, around.clone()) {
+        match ledger(settings, around.clone()).await {
             Err(StartError::Ledger(OpenError::InUse(_))) if waits && around.clock.instant() < until => {
                 sleep(LOOK_EVERY).await;
             }
@@ -46,9 +47,19 @@ pub(super) async fn ledger_of(
     }
 }
 
-/// Opens the ledger, and makes its folder if it is not there.
-fn ledger(settings: &Settings, around: Surroundings) -> Result<Arc<dyn Ledger>, StartError> {
+/// Opens the ledger, and makes its folder if it is not there. A shared one is waited for only until its database was
+/// asked once: kallback serves without it, too, and goes on trying.
+async fn ledger(settings: &Settings, around: Surroundings) -> Result<Arc<dyn Ledger>, StartError> {
+    let (settings, attempt_timeout) = (&settings.ledger, settings.delivery.attempt_timeout);
     match &settings.backend {
+        Backend::Postgres(address, connections) => {
+            let options = postgres::Options::new(settings, *connections, attempt_timeout);
+            let ledger = Postgres::open(address, options, around).map_err(Arc::new)?;
+            match ledger.first_contact().await {
+                Err(why) if why.is_lasting() => Err(why.into()),
+                _ => Ok(Arc::new(ledger)),
+            }
+        }
         Backend::Memory => Ok(Arc::new(Memory::new(settings.bytes_max, around))),
         Backend::File(path) => {
             let folder = path.parent().unwrap_or(Path::new("."));

@@ -58,6 +58,10 @@ fn summarise(loaded: &Loaded, origins: &Origins, out: &mut dyn Write) -> io::Res
     let admin = admin.listen.map_or("off".to_owned(), |address| address.to_string());
     let ledger = match &ledger.backend {
         Backend::File(path) => path.display().to_string(),
+        Backend::Postgres(address, _) => {
+            let way = if address.uses_tls() { "TLS" } else { "no TLS" };
+            format!("{address}, {way}")
+        }
         Backend::Memory => "memory only".to_owned(),
     };
     writeln!(out, "ok: {name}")?;

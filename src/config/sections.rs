@@ -2,6 +2,7 @@
 //! get their names, defaults and bounds.
 
 mod callbacks;
+mod database;
 mod front;
 mod inside;
 mod proof;

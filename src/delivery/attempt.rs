@@ -19,6 +19,7 @@ use crate::upstream::{ConnectionChoice, How, Reached, SendCause, SendError, Shop
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const ATTEMPT: HeaderName = HeaderName::from_static("kallback-attempt");
 const REDELIVERY: HeaderName = HeaderName::from_static("kallback-redelivery");
+const UNRECORDED: HeaderName = HeaderName::from_static("kallback-unrecorded");
 
 /// How one attempt ended.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Number {
     pub attempt: u32,
     /// The sender is not waiting for this one.
     pub redelivery: bool,
+    /// The ledger could not take it: nobody but this process knows of it.
+    pub unrecorded: bool,
 }
 
 impl Tried {
@@ -165,6 +168,9 @@ fn request(notice: &Notice, number: Number) -> Option<Request<ShopBody>> {
     headers.insert(ATTEMPT, HeaderValue::from(number.attempt));
     if number.redelivery {
         headers.insert(REDELIVERY, HeaderValue::from_static("true"));
+    }
+    if number.unrecorded {
+        headers.insert(UNRECORDED, HeaderValue::from_static("true"));
     }
     Some(request)
 }

@@ -108,6 +108,11 @@ impl Flights {
         std::mem::take(&mut self.lock().abandoned)
     }
 
+    /// They could not be seen to: they are there at the next call again.
+    pub fn put_back_abandoned(&self, records: Vec<NoticeId>) {
+        self.lock().abandoned.extend(records);
+    }
+
     /// Whether there are records whose holders vanished.
     pub fn has_abandoned(&self) -> bool {
         !self.lock().abandoned.is_empty()
@@ -211,6 +216,11 @@ impl Flight {
         *lock(&self.word) = Word::MayBeGiven;
     }
 
+    /// The record is on disk, and another process delivers it.
+    pub fn is_held_elsewhere(&mut self) {
+        *lock(&self.word) = Word::MayBeGiven;
+    }
+
     /// The shop is done with it: nobody answers in its place any more. Says whether somebody did.
     pub fn conclude(&self) -> bool {
         let mut word = lock(&self.word);
@@ -259,11 +269,6 @@ impl Joined {
     /// A place in a delivery that stands like this already.
     pub fn resolved(standing: Standing) -> Self {
         Self { standing: watch::channel(Some(standing)).1, word: Arc::new(Mutex::new(Word::TooLate)) }
-    }
-
-    /// A place in a delivery of another process, whose record is on disk; `receiver` is fed by the backend.
-    pub fn following(receiver: watch::Receiver<Option<Standing>>) -> Self {
-        Self { standing: receiver, word: Arc::new(Mutex::new(Word::MayBeGiven)) }
     }
 
     /// Waits for the outcome. `None` when the holder vanished: if the notice was stored, kallback or the sender

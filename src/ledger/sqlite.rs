@@ -247,6 +247,7 @@ fn first_claim(opened: Opened, notice: Arc<Notice>, mut flight: Flight) -> Claim
         interrupted: false,
         answered: false,
         epoch: 1,
+        lease: None,
         flight,
     }
 }

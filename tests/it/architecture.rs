@@ -64,7 +64,9 @@ fn only_the_composition_root_names_a_ledger_backend() {
             continue;
         }
         let text = without_tests(&file);
-        for backend in ["ledger::sqlite", "ledger::memory", "Sqlite::", "Memory::"] {
+        for backend in
+            ["ledger::sqlite", "ledger::memory", "ledger::postgres", "Sqlite::", "Memory::", "Postgres::open"]
+        {
             assert!(!text.contains(backend), "{} names {backend}", file.display());
         }
     }

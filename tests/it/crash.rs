@@ -1,7 +1,7 @@
 //! The real binary, killed with SIGKILL: fourth promise, and the first three across it.
 
-mod senders;
-mod verdict;
+pub mod senders;
+pub mod verdict;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -118,7 +118,7 @@ async fn nothing_that_was_answered_2xx_is_lost_however_often_kallback_is_killed(
     // Keeps the port ours while nobody listens there.
     let keeper = reusable_socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let address = keeper.local_addr().unwrap().as_socket().unwrap();
-    let senders = Senders::begin(&site, address, dice.random());
+    let senders = Senders::begin(&site, &[address], dice.random());
 
     for _ in 0..cycles {
         (0..200).for_each(|_| site.shop.next(mood(&mut dice)));
@@ -183,7 +183,7 @@ fn command(site: &Site, address: SocketAddr) -> Command {
 }
 
 /// What the shop does with one request: mostly well and quickly.
-fn mood(dice: &mut StdRng) -> Act {
+pub fn mood(dice: &mut StdRng) -> Act {
     let quickly = Duration::from_millis(dice.random_range(0..20));
     match dice.random_range(0..100) {
         0..75 => Act::minus_one(200).after(quickly),
@@ -194,11 +194,11 @@ fn mood(dice: &mut StdRng) -> Act {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
 /// Past the test harness, which keeps the output of tests that pass to itself.
-fn say(line: &str) {
+pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

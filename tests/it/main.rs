@@ -30,6 +30,7 @@ mod passing_through;
 mod probe;
 mod promises;
 mod questions;
+mod replicas;
 mod restart;
 mod secrets;
 mod soak;

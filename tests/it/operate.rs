@@ -144,10 +144,12 @@ async fn one_callback_is_shown_with_who_blocked_it_and_what_to_do() {
         ("blocked by", "wordfence-waf"),
         ("what to do", "Wordfence"),
         ("replay", "not possible: kallback brings it by itself"),
+        ("what happened", "attempt 1: unreached after "),
     ] {
         let line = said.out.lines().find(|line| line.starts_with(&format!("{name:<13}")));
         assert!(line.is_some_and(|line| line.contains(part)), "{name}: {part}\n{}", said.out);
     }
+    assert!(said.out.contains("its sender was answered 204 (accepted) after "), "{}", said.out);
     let said = afternoon.says(&["callbacks", "show", "3"]).await;
     assert!(said.out.contains("kallback callbacks replay 3 --even-if-old"), "{}", said.out);
     let said = afternoon.says(&["callbacks", "show", "1", "--json"]).await;

@@ -2,12 +2,14 @@
 
 pub mod authority;
 pub mod callbacks;
+pub mod database;
 pub mod gate;
 pub mod klarna;
 pub mod ledger_file;
 pub mod operator;
 pub mod process;
 pub mod pty;
+pub mod relay;
 pub mod script;
 pub mod shop;
 pub mod site;

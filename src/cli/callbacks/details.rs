@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::record::Callback;
+use super::record::{Callback, Moment};
 use super::wording::{RESET, age, colour, harmless, time};
 
 /// The lines of `callbacks show`.
@@ -12,7 +12,28 @@ pub(super) fn of(callback: &Callback) -> String {
         // Writing into a string does not fail.
         let _ = writeln!(text, "{name:<13} {value}");
     }
+    for (number, moment) in callback.history.iter().filter_map(in_words).enumerate() {
+        let name = if number == 0 { "what happened" } else { "" };
+        let _ = writeln!(text, "{name:<13} {moment}");
+    }
     text
+}
+
+fn in_words(moment: &Moment) -> Option<String> {
+    Some(match moment {
+        Moment::Attempt { began_at, attempt, outcome, status, took_ms, note } => {
+            let took = time(*took_ms);
+            let status = status.map_or(String::new(), |status| format!(", the shop said {status}"));
+            let note = if note.is_empty() { String::new() } else { format!(": {}", harmless(note)) };
+            format!("{began_at}  attempt {attempt}: {} after {took}{status}{note}", harmless(outcome))
+        }
+        Moment::Joined { at } => format!("{at}  it came again, and joined"),
+        Moment::Answered { at, by, status, took_ms } => {
+            format!("{at}  its sender was answered {status} ({}) after {}", harmless(by), time(*took_ms))
+        }
+        Moment::ReplayOrdered { at } => format!("{at}  somebody had it brought again"),
+        Moment::Unknown => return None,
+    })
 }
 
 fn lines(callback: &Callback) -> Vec<(&'static str, String)> {

@@ -26,9 +26,29 @@ pub(in crate::cli) struct Callback {
     pub(in crate::cli) blocked_by: Option<String>,
     pub(in crate::cli) advice: Option<String>,
     pub(in crate::cli) replay: String,
+    /// What happened to it since kallback started; of one record only.
+    #[serde(default)]
+    pub(in crate::cli) history: Vec<Moment>,
     /// Everything that was told, for programs.
     #[serde(skip)]
     pub(in crate::cli) whole: Value,
+}
+
+/// Something that happened to a callback.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub(in crate::cli) enum Moment {
+    /// One try at the shop.
+    Attempt { began_at: String, attempt: u32, outcome: String, status: Option<u16>, took_ms: u64, note: String },
+    /// The same notice came again and joined the one under way.
+    Joined { at: String },
+    /// A sender was answered.
+    Answered { at: String, by: String, status: u16, took_ms: u64 },
+    /// A person had it brought again.
+    ReplayOrdered { at: String },
+    /// What a newer kallback tells and this one does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Callback {

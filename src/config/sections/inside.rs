@@ -9,6 +9,7 @@ use crate::app::LifeSettings;
 use crate::config::readable::{Bytes, Complaint, Read, Readable, Store};
 use crate::config::secrets;
 use crate::config::section::Section;
+use crate::config::sections::database;
 use crate::config::sections::{GIB, KIB, MIB, days, hours, millis, minutes, seconds};
 use crate::config::tree::{Node, Value};
 use crate::limits::SeatSettings;
@@ -27,12 +28,13 @@ pub(super) fn read_ledger(root: &Section<'_>) -> ledger::Settings {
     let section = root.section("ledger");
     let store = section.option("store", Store::File);
     let file = section.path("file", "/var/lib/kallback/kallback.db");
+    let database = database::read(&section);
     if store == Store::Memory {
         let message = "notices are kept in memory: a stop or a crash loses what the shop has not got yet";
         section.warn("store", message, "store = \"file\" keeps them");
     }
     let settings = ledger::Settings {
-        backend: store.backend(file),
+        backend: database.unwrap_or_else(|| store.backend(file)),
         admit_within: section.bounded("admit_within", millis(500), millis(10)..=seconds(10)),
         queue_max: section.bounded("queue_max", 4096, 16..=1_000_000),
         bytes_max: section.bounded("bytes_max", Bytes(GIB), Bytes(MIB)..=Bytes(1024 * GIB)).0,

@@ -21,6 +21,10 @@ pub(crate) trait Place {
     fn open(&self, around: Surroundings, bytes_max: u64) -> Box<dyn Ledger>;
     /// Whether what was stored is there again after a stop.
     fn survives(&self) -> bool;
+    /// How long after a process vanished another one finds what it held.
+    fn misses_holders_after(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 pub(crate) struct World<'p> {
@@ -58,6 +62,7 @@ impl<'p> World<'p> {
     pub(crate) fn restart(self) -> Self {
         let (place, clock) = (self.place, self.clock.clone());
         drop(self);
+        clock.jump(place.misses_holders_after().as_millis().try_into().unwrap());
         let flights = Flights::default();
         let around =
             Surroundings { clock: clock.clone(), flights: flights.clone(), telemetry: Telemetry::new().unwrap() };

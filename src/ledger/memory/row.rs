@@ -54,6 +54,7 @@ impl Lease {
             interrupted: self.interrupted,
             answered: self.answered,
             epoch: self.epoch,
+            lease: None,
             flight,
         }
     }

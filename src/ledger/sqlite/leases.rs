@@ -90,6 +90,7 @@ fn lease(sql: &Connection, id: NoticeId, mut flight: Flight) -> rusqlite::Result
             repeats: row.get(4)?,
             interrupted: row.get(5)?,
             answered: row.get(6)?,
+            lease: None,
             flight,
         }))
     })?;

@@ -151,6 +151,10 @@ fn the_names_of_multipart_fields_are_found() {
         "Content-Disposition: form-data; name=wc-api\r\nContent-Type: text/plain",
         "Content-Disposition: form-data; name==wc-api",
         "Content-Disposition: form-data; na\0x\r\nme=wc-\0x\r\napi",
+        // Found by fuzzing against PHP: a header, or another name, in the quotes of a name.
+        "Content-Disposition: x; name=\"aContent-Disposition: y; name=\"b; name=\"wc-api\"",
+        "Content-Disposition: x; name=\"Content-Disposition:\"; name=\"wc-api\"",
+        "Content-Disposition: x; name=\"; name='\"; name=wc-api",
     ] {
         let body = format!("--b\r\n{header}\r\n\r\nvalue\r\n--b--\r\n");
         assert!(reaches(MULTIPART, "/", &body), "{header:?}");

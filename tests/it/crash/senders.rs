@@ -38,20 +38,20 @@ pub struct Sent {
 }
 
 impl Senders {
-    /// They begin at once.
-    pub fn begin(site: &Site, address: SocketAddr, seed: u64) -> Self {
-        let klarna = Klarna::new(address, HOST, &site.authority).with_limits(LIMITS);
+    /// They begin at once. Every attempt goes to any of the addresses, as a balancer would have it.
+    pub fn begin(site: &Site, addresses: &[SocketAddr], seed: u64) -> Self {
+        let klarna = |address: &SocketAddr| Klarna::new(*address, HOST, &site.authority).with_limits(LIMITS);
+        let doors: Vec<Klarna> = addresses.iter().map(klarna).collect();
         let over = Arc::new(AtomicBool::new(false));
         let running = (0..SENDERS)
             .map(|number| {
-                let (klarna, over) = (klarna.clone(), over.clone());
+                let (doors, over) = (doors.clone(), over.clone());
                 let mut dice = StdRng::seed_from_u64(seed.wrapping_add(number as u64));
                 tokio::spawn(async move {
                     let mut sent = Vec::new();
                     while !over.load(Ordering::Relaxed) {
                         let (callback, notice) = another(&mut dice);
-                        let outcome = klarna.insist(&callback).await;
-                        let answered = outcome.is_ok_and(|answered| answered.is_success());
+                        let answered = insist(&doors, &callback, &mut dice).await;
                         sent.push(Sent { answered, ..notice });
                         tokio::time::sleep(Duration::from_millis(dice.random_range(0..20))).await;
                     }
@@ -71,6 +71,22 @@ impl Senders {
         }
         sent
     }
+}
+
+/// Tries as often as Klarna does. Whether it was answered 2xx.
+async fn insist(doors: &[Klarna], callback: &Callback, dice: &mut StdRng) -> bool {
+    let mut pause = LIMITS.first_pause;
+    for attempt in 1..=LIMITS.attempts {
+        let door = &doors[dice.random_range(0..doors.len())];
+        if door.call(callback).await.is_ok_and(|answered| answered.is_success()) {
+            return true;
+        }
+        if attempt < LIMITS.attempts {
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+    false
 }
 
 /// A notice of a new purchase.

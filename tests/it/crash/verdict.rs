@@ -24,23 +24,15 @@ pub struct Verdict {
 impl Verdict {
     /// `ends` says how each subject's newest record ended. Every process knew the shop by a door of its own.
     pub fn of(sent: &[Sent], requests: &[Seen], ends: &HashMap<String, String>) -> Self {
-        let delivered: HashSet<String> = requests.iter().filter(|seen| succeeded(seen)).map(subject).collect();
-        // A push is left to its sender's own repeat when nobody knows whether the shop saw it; that is visible.
-        let is_left = |notice: &Sent| notice.is_push && ends.get(&notice.subject).is_some_and(|end| end == "left");
-        let promised = || sent.iter().filter(|notice| notice.answered);
-        let lost = promised().filter(|notice| !delivered.contains(&notice.subject) && !is_left(notice));
+        let delivered = delivered(requests);
         let mut verdict = Self {
             sent: sent.len(),
-            answered: promised().count(),
+            answered: sent.iter().filter(|notice| notice.answered).count(),
             delivered: delivered.len(),
-            lost: lost.map(|notice| notice.subject.clone()).collect(),
+            lost: lost(sent, &delivered, ends),
             ..Self::default()
         };
-        let mut by_key: HashMap<&str, Vec<&Seen>> = HashMap::new();
-        for seen in requests {
-            by_key.entry(seen.key().expect("every callback has its key")).or_default().push(seen);
-        }
-        by_key.values().for_each(|seen| verdict.judge(seen));
+        by_notice(requests).values().for_each(|seen| verdict.judge(seen));
         verdict
     }
 
@@ -81,12 +73,35 @@ impl fmt::Display for Verdict {
     }
 }
 
-fn succeeded(seen: &Seen) -> bool {
+/// Everything that the shop said 2xx to.
+pub fn delivered(requests: &[Seen]) -> HashSet<String> {
+    requests.iter().filter(|seen| succeeded(seen)).map(subject).collect()
+}
+
+/// What a sender was promised and the shop never got. A push is left to its sender's own repeat when nobody knows
+/// whether the shop saw it; that is visible.
+pub fn lost(sent: &[Sent], delivered: &HashSet<String>, ends: &HashMap<String, String>) -> Vec<String> {
+    let is_left = |notice: &Sent| notice.is_push && ends.get(&notice.subject).is_some_and(|end| end == "left");
+    let promised = sent.iter().filter(|notice| notice.answered);
+    let lost = promised.filter(|notice| !delivered.contains(&notice.subject) && !is_left(notice));
+    lost.map(|notice| notice.subject.clone()).collect()
+}
+
+/// All requests of each notice, in the order in which they came.
+pub fn by_notice(requests: &[Seen]) -> HashMap<&str, Vec<&Seen>> {
+    let mut by_key: HashMap<&str, Vec<&Seen>> = HashMap::new();
+    for seen in requests {
+        by_key.entry(seen.key().expect("every callback has its key")).or_default().push(seen);
+    }
+    by_key
+}
+
+pub fn succeeded(seen: &Seen) -> bool {
     seen.answered.is_some_and(|status| (200..300).contains(&status))
 }
 
 /// The session or order that a request is about.
-fn subject(seen: &Seen) -> String {
+pub fn subject(seen: &Seen) -> String {
     if seen.body.is_empty() {
         let (_, rest) = seen.target.split_once("kco_wc_order_id=").expect("a push names its order");
         return rest.split('&').next().unwrap_or_default().to_owned();

@@ -99,6 +99,15 @@ impl Process {
         self.signal(Signal::HUP);
     }
 
+    /// It stands still, with all its connections open, until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Ends it as a power cut would: it learns nothing of it.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("it can be killed");

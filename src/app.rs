@@ -187,6 +187,7 @@ impl App {
         let listeners = Listeners::bind_or_inherit(&settings.server, &mut heritage.sockets)?;
         let admin_socket = open::admin(&settings.admin, &mut heritage.sockets)?;
         let sockets = open::handles(&settings.life, &listeners, admin_socket.as_ref()).map_err(StartError::Sockets)?;
+        let point = open::hand_over_point(&settings.life)?;
         for address in heritage.sockets.left() {
             let what = format!("nobody asked for the inherited socket of {address}: no option names this address");
             telemetry.emit(Event::Warning { what: &what });
@@ -217,7 +218,7 @@ impl App {
         let behind_tls = listeners.behind_tls_addresses().to_vec();
         let front = Front::new(settings.server.clone(), certificates.server_config(), clock, telemetry);
         // Nothing may fail after the predecessor was told that it may end.
-        let point = open::hand_over_point(&settings.life)?;
+        open::announce(point.as_deref())?;
         if let Some(predecessor) = &mut heritage.predecessor {
             predecessor.say_taken().await?;
         }

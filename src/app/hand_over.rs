@@ -31,8 +31,8 @@ use crate::server::{BoundSocket, Inherited};
 
 /// One step of the other side that takes no work.
 const STEP_WITHIN: Duration = Duration::from_secs(5);
-/// The successor opens the ledger within this time, or it has failed.
-const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+/// The successor opens the ledger within this time, or it has failed. A shared ledger's database may take 10 s of it.
+const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 /// The old one is given this time to finish its callbacks and to close its ledger, or it has failed.
 const YOURS_WITHIN: Duration = Duration::from_secs(10);
 /// After `Busy`, the pause before the successor asks again: callers were kept waiting, and are let in for that long.
@@ -76,7 +76,12 @@ enum Word {
 
 /// Where a running kallback waits for its successor.
 #[derive(Debug)]
-pub struct HandOverPoint(UnixListener);
+pub struct HandOverPoint {
+    listener: UnixListener,
+    /// The name until it is announced.
+    aside: PathBuf,
+    path: PathBuf,
+}
 
 /// The next process, as the old one sees it.
 #[derive(Debug)]
@@ -90,8 +95,7 @@ pub struct Predecessor {
 }
 
 impl HandOverPoint {
-    /// Listens at `path`, in the place of whatever was there: the ledger's lock says who runs. Only the owner may
-    /// connect.
+    /// Listens beside `path`; nobody comes before [`announce`](Self::announce). Only the owner may connect.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut aside = path.as_os_str().to_owned();
         aside.push(".new");
@@ -102,14 +106,23 @@ impl HandOverPoint {
         }
         let listener = UnixListener::bind(&aside)?;
         fs::set_permissions(&aside, fs::Permissions::from_mode(0o600))?;
-        fs::rename(&aside, path)?;
-        Ok(Self(listener))
+        Ok(Self { listener, aside, path: path.to_owned() })
+    }
+
+    /// Puts itself in the place of whatever was there: the ledger's lock says who runs.
+    pub fn announce(&self) -> io::Result<()> {
+        fs::rename(&self.aside, &self.path)
+    }
+
+    /// Where successors ask.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The next successor of our own user.
     pub async fn next(&self) -> Successor {
         loop {
-            match self.0.accept().await {
+            match self.listener.accept().await {
                 Ok((stream, _)) if is_ours(&stream) => return Successor(stream),
                 Ok(_) => {}
                 // For want of files or memory, which may pass.
@@ -263,6 +276,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().join("next.sock");
         let point = HandOverPoint::open(&at).unwrap();
+        assert!(Predecessor::find(&at).await.unwrap().is_none());
+        point.announce().unwrap();
         assert_eq!(fs::metadata(&at).unwrap().permissions().mode() & 0o777, 0o600);
         let socket = BoundSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
         let address = socket.address().unwrap();
@@ -283,7 +298,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().join("next.sock");
         assert!(Predecessor::find(&at).await.unwrap().is_none());
-        drop(HandOverPoint::open(&at).unwrap());
+        HandOverPoint::open(&at).unwrap().announce().unwrap();
         assert!(Predecessor::find(&at).await.unwrap().is_none());
     }
 }

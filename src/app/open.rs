@@ -103,13 +103,19 @@ pub(super) fn handles(
     Ok(handles)
 }
 
-/// Waits for a successor, if one may come.
+/// A place for a successor, if one may come. Made early, because whatever can fail must fail while a predecessor serves.
 pub(super) fn hand_over_point(life: &LifeSettings) -> Result<Option<Arc<HandOverPoint>>, StartError> {
     let Some(at) = &life.hand_over_at else { return Ok(None) };
     match HandOverPoint::open(at) {
         Ok(point) => Ok(Some(Arc::new(point))),
         Err(why) => Err(StartError::HandOverPoint { at: at.clone(), why }),
     }
+}
+
+/// From now on successors come here.
+pub(super) fn announce(point: Option<&HandOverPoint>) -> Result<(), StartError> {
+    let Some(point) = point else { return Ok(()) };
+    point.announce().map_err(|why| StartError::HandOverPoint { at: point.path().to_owned(), why })
 }
 
 /// Serves the front door until it is drained: each worker by rules of its own.

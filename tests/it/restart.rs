@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use self::callers::{Callers, Met};
-use crate::support::callbacks::Purchase;
+use crate::support::callbacks::{Callback, Purchase};
 use crate::support::gate::Gate;
 use crate::support::klarna::Klarna;
 use crate::support::operator::{Books, Operator};
@@ -109,6 +109,73 @@ async fn a_successor_that_cannot_start_changes_nothing() {
     let callback = street.site.authorization(&Purchase::new());
     assert_eq!(street.klarna().call(&callback).await.unwrap().status, 200);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_successor_that_could_not_have_one_of_its_own_changes_nothing() {
+    let street = Street::new().await;
+    let mut running = Process::start(street.command(&[])).await;
+    std::fs::create_dir(street.site.path("next.sock.new")).unwrap();
+    let failed = street.successor(&[]).output().await.unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    let told = String::from_utf8(failed.stderr).unwrap();
+    assert!(told.contains("life.hand_over_at: cannot listen at"), "{told}");
+
+    running.says("this process goes on").await;
+    let callback = street.site.authorization(&Purchase::new());
+    assert_eq!(street.klarna().call(&callback).await.unwrap().status, 200);
+    std::fs::remove_dir(street.site.path("next.sock.new")).unwrap();
+    let successor = Process::start(street.successor(&[])).await;
+    assert_eq!(running.ended().await.code(), Some(0));
+    successor.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_is_brought_after_a_successor_gave_up() {
+    let mut street = Street::new().await;
+    let gate = Gate::closed();
+    street.site.shop.next(Act::minus_one(200).once_open(&gate));
+    let options = [
+        "callbacks.kinds.authorization.answer_within=400 ms",
+        "ledger.admit_within=350 ms",
+        "delivery.schedule=[\"100 ms\"]",
+    ];
+    let mut running = Process::start(street.command(&options)).await;
+    let klarna = street.klarna();
+    assert_eq!(klarna.call(&street.site.authorization(&Purchase::new())).await.unwrap().status, 204);
+    let mut successor = street.successor(&[]).stderr(Stdio::null()).spawn().unwrap();
+    running.says("the successor has to wait").await;
+    successor.kill().await.unwrap();
+    running.says("this process goes on").await;
+    gate.open();
+    let operator = Operator::at(street.admin);
+    operator.wait_for_books(Books { accepted: 1, settled: 1, ..Books::default() }).await;
+
+    street.site.shop.go_down().await;
+    assert_eq!(klarna.call(&street.site.authorization(&Purchase::new())).await.unwrap().status, 204);
+    street.site.shop.come_back().await;
+    operator.wait_for_books(Books { accepted: 2, settled: 2, ..Books::default() }).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_listeners_for_redirects_and_behind_tls_are_handed_over_too() {
+    let street = Street::new().await;
+    let keepers = [(); 2].map(|()| reusable_socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
+    let [redirecting, behind_tls] = [0, 1].map(|one: usize| keepers[one].local_addr().unwrap().as_socket().unwrap());
+    let redirect_from = format!("server.redirect_from={redirecting}");
+    let listen_behind_tls = format!("server.listen_behind_tls={behind_tls}");
+    let options = [&redirect_from, &listen_behind_tls, "forward.trusted_proxies=[\"127.0.0.0/8\"]"];
+    let mut running = Process::start(street.command(&options)).await;
+
+    // An address where somebody listens cannot be bound: it is inherited, or the successor does not start.
+    let successor = Process::start(street.successor(&options)).await;
+    assert_eq!(running.ended().await.code(), Some(0));
+    let proxied = street.site.authorization(&Purchase::new()).with_header("x-forwarded-proto", "https");
+    assert_eq!(Klarna::plain(behind_tls).with_host(HOST).call(&proxied).await.unwrap().status, 200);
+    let page = Callback::page("/shelf");
+    assert_eq!(Klarna::plain(redirecting).with_host(HOST).call(&page).await.unwrap().status, 301);
+    successor.stop().await;
 }
 
 #[tokio::test]

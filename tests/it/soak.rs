@@ -87,12 +87,12 @@ async fn memory_and_file_stay_small_and_no_callback_is_lost() {
     })
     .await;
 
+    process.stop().await;
     let delivered: HashSet<String> = site.shop.requests_for("wc-api").iter().filter_map(delivered).collect();
     let counted = counted.lock().unwrap();
     let lost = counted.answered.iter().filter(|subject| !delivered.contains(*subject)).count();
     report(&samples, &counted, (rate, lost));
     judge(&samples, &counted, lost);
-    process.stop().await;
 }
 
 /// One line of the figures.
@@ -184,9 +184,9 @@ async fn watch(site: &Site, process: &Process, lasts: Duration, moods: Moods, co
         let fails = moods.fails();
         if fails != failed {
             if fails {
-                unwell(site)
+                unwell(site);
             } else {
-                well(site)
+                well(site);
             }
             failed = fails;
         }

@@ -271,8 +271,12 @@ impl Story {
         let mint = json!({ "family": "payments", "session": Purchase::new().session });
         let minted = operator.call(&told("/tokens", &mint).with_header("authorization", &known)).await;
         self.openers.push(minted.json()["token"].as_str().unwrap().to_owned());
-        let replay = told("/callbacks/1/replay", &json!({ "x": MARK })).with_header("authorization", &known);
-        assert_eq!(operator.call(&replay).await.status, 202);
+        for (words, status) in [(json!({ "x": MARK }), 400), (json!({ "even_if_old": true }), 202)] {
+            let replay = told("/callbacks/1/replay", &words).with_header("authorization", &known);
+            let answer = operator.call(&replay).await;
+            assert_eq!(answer.status, status);
+            self.said.push((replay.target, answer.body));
+        }
         let wrong_words = json!({ "family": MARK, "session": MARK });
         for request in [
             Callback::page("/callbacks?limit=100"),

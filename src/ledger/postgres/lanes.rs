@@ -108,16 +108,16 @@ impl Lanes {
             Use::Upkeep => lanes.get(..1),
             Use::Claim | Use::End => lanes.get(1..),
         };
-        let mut failed = closed();
+        let mut failed = None;
         let mut best: Option<(usize, &Arc<Wire>)> = None;
         let mut starting = false;
         for lane in candidates.unwrap_or_default() {
             match lane {
                 Lane::Closed => {}
                 Lane::Starting => starting = true,
-                Lane::Down(why) => failed = LedgerError::Unavailable(why.to_string()),
+                Lane::Down(why) => failed = Some(LedgerError::Unavailable(why.to_string())),
                 Lane::Open(wire) if purpose == Use::Claim && wire.is_silent_for(self.stalled_after) => {
-                    failed = LedgerError::Unavailable("the database does not answer".to_owned());
+                    failed = Some(LedgerError::Unavailable("the database does not answer".to_owned()));
                 }
                 Lane::Open(wire) => {
                     let load = wire.lock().len();
@@ -129,8 +129,9 @@ impl Lanes {
         }
         match best {
             Some((_, wire)) => Choice::Take(wire.clone()),
-            None if starting => Choice::Wait,
-            None => Choice::Fail(failed),
+            // A database that hangs lets no lane open either: whoever has a sender that waits does not wait for one.
+            None if starting && (purpose != Use::Claim || failed.is_none()) => Choice::Wait,
+            None => Choice::Fail(failed.unwrap_or_else(closed)),
         }
     }
 

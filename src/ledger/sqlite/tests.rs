@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -30,13 +31,24 @@ impl OnDisk {
 
     /// The ledger itself, for tests that reach into the writer.
     fn sqlite(&self) -> Sqlite {
-        Sqlite::open(&self.path(), OPTIONS, around()).unwrap()
+        opened(|| Sqlite::open(&self.path(), OPTIONS, around()))
     }
+}
+
+/// A program that another test starts holds copies of all our files, and so of their locks, until it has begun to run.
+fn opened(open: impl Fn() -> Result<Sqlite, OpenError>) -> Sqlite {
+    for _ in 0..200 {
+        match open() {
+            Err(OpenError::InUse(_)) => std::thread::sleep(Duration::from_millis(10)),
+            outcome => return outcome.unwrap(),
+        }
+    }
+    panic!("the file is in use for two seconds");
 }
 
 impl Place for OnDisk {
     fn open(&self, around: Surroundings, bytes_max: u64) -> Box<dyn Ledger> {
-        Box::new(Sqlite::open(&self.path(), Options { bytes_max, ..OPTIONS }, around).unwrap())
+        Box::new(opened(|| Sqlite::open(&self.path(), Options { bytes_max, ..OPTIONS }, around.clone())))
     }
 
     fn survives(&self) -> bool {

@@ -61,9 +61,12 @@ impl Process {
         let line = process.says("listening on ").await;
         let (_, places) = line.split_once("listening on ").expect("it was waited for");
         for place in places.split(", ") {
-            match place.rsplit_once(' ') {
-                Some((place, "(admin)")) => process.admin = address_after(place, "http://"),
-                Some((place, "TLS)")) => process.behind_tls = Some(address_after(place, "http://")),
+            // In a log of JSON more follows.
+            match place.split_once(' ') {
+                Some((place, what)) if what.starts_with("(admin)") => process.admin = address_after(place, "http://"),
+                Some((place, what)) if what.starts_with("(behind TLS)") => {
+                    process.behind_tls = Some(address_after(place, "http://"));
+                }
                 _ if place.starts_with("https://") => process.address = address_after(place, "https://"),
                 _ => {}
             }

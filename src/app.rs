@@ -3,9 +3,11 @@
 //! [`App::start`] is the composition root: everything is made here and handed on, nothing is fetched from a global.
 
 mod fixed;
+pub mod hand_over;
 mod housekeeping;
 mod open;
 pub mod parts;
+mod succession;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,11 +17,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::fixed::Fixed;
+use self::hand_over::{HandOverFault, HandOverPoint, Predecessor};
 use self::parts::{Background, Built, Lasting};
 use crate::admin::{self, Admin, Health};
 use crate::clock::Clock;
@@ -34,10 +37,11 @@ use crate::limits::Seats;
 use crate::metrics::{self, Event, Telemetry};
 use crate::server::tls::{CertificateFault, Certificates};
 use crate::server::workers::{CannotListen, Listeners, WorkerFault};
-use crate::server::{self, Drain, Front, Workers};
+use crate::server::{self, BoundSocket, Drain, Front, Inherited, Workers};
 use crate::{forward, limits, recognise, token, upstream};
 
 pub use self::parts::PartsError;
+pub use self::succession::Succession;
 
 /// Everything that kallback is told, checked.
 #[derive(Clone, Debug)]
@@ -67,12 +71,25 @@ pub struct Settings {
 }
 
 /// How kallback stops.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LifeSettings {
     /// After SIGTERM it goes on accepting for this time, so that load balancers notice.
     pub drain_delay: Duration,
     /// What runs then has this time to finish.
     pub drain_timeout: Duration,
+    /// The Unix socket where a successor asks for the listening sockets and the ledger.
+    pub hand_over_at: Option<PathBuf>,
+}
+
+/// What a process finds when it starts.
+#[derive(Debug, Default)]
+pub struct Heritage {
+    /// Listening sockets.
+    pub sockets: Inherited,
+    /// Another process is about to let go of the ledger, which is waited for.
+    pub after_another: bool,
+    /// Who has the ledger, and gives it up when asked.
+    pub predecessor: Option<Predecessor>,
 }
 
 /// Why kallback does not start.
@@ -109,6 +126,20 @@ pub enum StartError {
     /// See [`PartsError`].
     #[error(transparent)]
     Parts(#[from] PartsError),
+    /// See [`HandOverFault`].
+    #[error(transparent)]
+    HandOver(#[from] HandOverFault),
+    /// The listening sockets cannot be held for a successor.
+    #[error("the listening sockets cannot be used: {0}")]
+    Sockets(io::Error),
+    /// Nobody would wait for a successor.
+    #[error("life.hand_over_at: cannot listen at {at}: {why}")]
+    HandOverPoint {
+        /// The socket.
+        at: PathBuf,
+        /// The system's reason.
+        why: io::Error,
+    },
 }
 
 /// A running kallback.
@@ -117,7 +148,10 @@ pub struct App {
     plain: Vec<SocketAddr>,
     behind_tls: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
-    life: LifeSettings,
+    settings: Settings,
+    /// Second handles of all listening sockets, if they may be handed over.
+    sockets: Vec<BoundSocket>,
+    point: Option<Arc<HandOverPoint>>,
     fixed: Fixed,
     health: Arc<Health>,
     drain: Drain,
@@ -136,20 +170,40 @@ impl App {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn start(settings: Settings, clock: Clock, telemetry: Telemetry) -> Result<Self, StartError> {
+        Self::start_with(settings, clock, telemetry, Heritage::default()).await
+    }
+
+    /// The same with what others left: sockets that listen already, and a process that has the ledger still.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then, and a predecessor goes on.
+    pub async fn start_with(
+        settings: Settings,
+        clock: Clock,
+        telemetry: Telemetry,
+        mut heritage: Heritage,
+    ) -> Result<Self, StartError> {
         let certificates = Certificates::load(settings.server.tls.clone(), clock.clone(), telemetry.clone())?;
-        let listeners = Listeners::bind(&settings.server)?;
-        let admin_listener = open::admin(&settings.admin).await?;
+        let listeners = Listeners::bind_or_inherit(&settings.server, &mut heritage.sockets)?;
+        let admin_socket = open::admin(&settings.admin, &mut heritage.sockets)?;
+        let sockets = open::handles(&settings.life, &listeners, admin_socket.as_ref()).map_err(StartError::Sockets)?;
+        let point = open::hand_over_point(&settings.life)?;
+        for address in heritage.sockets.left() {
+            let what = format!("nobody asked for the inherited socket of {address}: no option names this address");
+            telemetry.emit(Event::Warning { what: &what });
+        }
         telemetry.keep_history(clock.clone());
         let drain = Drain::new();
         let flights = Flights::default();
         let around = Surroundings { clock: clock.clone(), flights: flights.clone(), telemetry: telemetry.clone() };
         let lasting = Lasting {
-            ledger: open::ledger(&settings, around).await?,
+            ledger: open::ledger_of(&mut heritage, &settings, &around).await?,
             flights,
             seats: Seats::new(settings.limits.seats, clock.clone(), telemetry.clone()),
             outage: Arc::new(Outage::default()),
             jitter: Jitter::random(),
             tasks: drain.tasks(),
+            under_way: TaskTracker::new(),
             clock: clock.clone(),
             telemetry: telemetry.clone(),
         };
@@ -163,12 +217,18 @@ impl App {
         let (tls, plain) = (listeners.tls_addresses().to_vec(), listeners.plain_addresses().to_vec());
         let behind_tls = listeners.behind_tls_addresses().to_vec();
         let front = Front::new(settings.server.clone(), certificates.server_config(), clock, telemetry);
+        // Nothing may fail after the predecessor was told that it may end.
+        open::announce(point.as_deref())?;
+        if let Some(predecessor) = &mut heritage.predecessor {
+            predecessor.say_taken().await?;
+        }
         let app = Self {
             tls,
             plain,
             behind_tls,
-            admin: admin_listener.as_ref().and_then(|listener| listener.local_addr().ok()),
-            life: settings.life,
+            admin: admin_socket.as_ref().and_then(|socket| socket.address().ok()),
+            sockets,
+            point,
             fixed: Fixed::of(&settings),
             health: Arc::new(Health::default()),
             door: open::door(listeners, front, (&rules, &background), &lasting, &drain),
@@ -179,8 +239,9 @@ impl App {
             lasting,
             rules,
             background,
+            settings,
         };
-        app.start_background(&settings, admin_listener);
+        app.start_background(admin_socket);
         app.health.started();
         Ok(app)
     }
@@ -217,7 +278,7 @@ impl App {
             place.store(rules);
         }
         self.background.store(built.background);
-        self.life = settings.life;
+        self.settings = settings.clone();
         self.lasting.outage.ring();
         let waits = self.fixed.changed(settings);
         if !waits.is_empty() {
@@ -225,6 +286,11 @@ impl App {
             self.lasting.telemetry.emit(Event::Warning { what: &what });
         }
         Ok(())
+    }
+
+    /// Where a successor asks for sockets and ledger, if it may.
+    pub fn hand_over_point(&self) -> Option<Arc<HandOverPoint>> {
+        self.point.clone()
     }
 
     /// Cuts off what runs, also while [`drain`](Self::drain) waits for it.
@@ -246,48 +312,66 @@ impl App {
     pub async fn drain(mut self) {
         self.health.draining();
         self.lasting.telemetry.emit(Event::Life { what: "draining" });
-        tokio::time::sleep(self.life.drain_delay).await;
+        tokio::time::sleep(self.settings.life.drain_delay).await;
+        // Held open, they would let callers wait for nobody.
+        self.sockets.clear();
+        self.finish_what_runs().await;
+        self.stop_background.cancel();
+        self.close_ledger().await;
+    }
+
+    /// Begins nothing new; what runs has `drain_timeout`.
+    async fn finish_what_runs(&mut self) {
         self.stop_redelivery.cancel();
         self.drain.begin();
         let finished = async {
             let _ = (&mut self.door).await;
             self.drain.finished().await;
         };
-        if tokio::time::timeout(self.life.drain_timeout, finished).await.is_err() {
+        if tokio::time::timeout(self.settings.life.drain_timeout, finished).await.is_err() {
             self.drain.end_now();
             let what = "what still ran was cut off; stored callbacks go on at the next start";
             self.lasting.telemetry.emit(Event::Warning { what });
         }
-        self.stop_background.cancel();
+    }
+
+    async fn close_ledger(&self) {
         if let Err(error) = self.lasting.ledger.shut_down().await {
             self.lasting.telemetry.emit(Event::LedgerFailed { call: "shut_down", error: &error });
         }
     }
 
-    fn start_background(&self, settings: &Settings, admin_listener: Option<TcpListener>) {
-        let Lasting { ledger, telemetry, clock, flights, outage, tasks, .. } = self.lasting.clone();
+    fn start_redelivery(&self) {
+        let Lasting { ledger, telemetry, clock, flights, outage, tasks, under_way, .. } = self.lasting.clone();
+        let redelivery = Redelivery {
+            ledger,
+            flights,
+            outage,
+            concurrency: self.settings.delivery.redelivery_concurrency,
+            clock,
+            telemetry,
+            tasks,
+            under_way,
+            stop: self.stop_redelivery.clone(),
+        };
+        let background = self.background.clone();
+        tokio::spawn(redelivery.run(move || background.load_full().delivery.clone()));
+    }
+
+    fn start_background(&self, admin_socket: Option<BoundSocket>) {
+        self.start_redelivery();
+        let Lasting { ledger, telemetry, clock, outage, .. } = self.lasting.clone();
+        let settings = &self.settings;
         let stop = || self.stop_background.clone();
         let background = self.background.clone();
         let now = move || background.load_full();
-        let redelivery = Redelivery {
-            ledger: ledger.clone(),
-            flights,
-            outage: outage.clone(),
-            concurrency: settings.delivery.redelivery_concurrency,
-            clock: clock.clone(),
-            telemetry: telemetry.clone(),
-            tasks,
-            stop: self.stop_redelivery.clone(),
-        };
-        let current = now.clone();
-        tokio::spawn(redelivery.run(move || current().delivery.clone()));
         let (retention, every) = (settings.ledger.retention, settings.ledger.sweep_every);
         tokio::spawn(housekeeping::sweep(ledger.clone(), retention, every, stop()));
         tokio::spawn(housekeeping::gauges(ledger.clone(), telemetry.clone(), clock.clone(), stop()));
         let current = now.clone();
         tokio::spawn(housekeeping::tidy(move || current().rates.clone(), stop()));
         tokio::spawn(self.certificates.clone().watch(self.drain.clone()));
-        if let Some(listener) = admin_listener {
+        if let Some(Ok(listener)) = admin_socket.map(BoundSocket::into_listener) {
             let admin = Arc::new(Admin {
                 settings: settings.admin.clone(),
                 health: self.health.clone(),

@@ -119,6 +119,8 @@ pub struct Callbacks {
     pub seats: Seats,
     /// The tasks that shutdown waits for.
     pub tasks: TaskTracker,
+    /// Holds a token for every callback until nothing of it runs: the ledger is not handed on before.
+    pub under_way: TaskTracker,
     /// Time.
     pub clock: Clock,
     /// Events.
@@ -128,6 +130,7 @@ pub struct Callbacks {
 impl Callbacks {
     /// Answers one callback. Says who it was about, once the caller proved itself.
     pub async fn answer(self: &Arc<Self>, call: Call) -> (Outcome, Option<Identity>) {
+        let _under_way = self.under_way.token();
         let (arrived, client) = (call.arrived, call.client);
         let authentic = match self.prove(call).await {
             Ok(authentic) => authentic,
@@ -147,8 +150,11 @@ impl Callbacks {
     /// From here on the caller may hang up.
     async fn detached(self: &Arc<Self>, notice: Arc<Notice>, waiting: Waiting) -> Outcome {
         let (answer, answered) = oneshot::channel();
-        let flow = self.clone();
-        self.tasks.spawn(async move { flow.take(notice, waiting, answer).await });
+        let (flow, under_way) = (self.clone(), self.under_way.token());
+        self.tasks.spawn(async move {
+            flow.take(notice, waiting, answer).await;
+            drop(under_way);
+        });
         answered.await.unwrap_or(Outcome::Failed(GaveUp::NoReply))
     }
 
@@ -198,8 +204,11 @@ impl Callbacks {
                     self.telemetry.emit(Event::UnacknowledgedPush { subject, repeats: claim.repeats });
                 }
                 let joined = claim.joined();
-                let delivery = self.delivery.clone();
-                self.tasks.spawn(async move { delivery.bring(claim).await });
+                let (delivery, under_way) = (self.delivery.clone(), self.under_way.token());
+                self.tasks.spawn(async move {
+                    delivery.bring(claim).await;
+                    drop(under_way);
+                });
                 wait(joined, waiting).await
             }
             Admission::InFlight(joined) => {

@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod healthcheck;
+mod inherit;
 mod init;
 mod papers;
 mod run;
@@ -44,7 +45,14 @@ struct CommandLine {
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Stand in front of the shop until told to stop.
-    Run(ConfigArguments),
+    Run {
+        /// Take the listening sockets and the ledger over from the kallback that runs (life.hand_over_at), so that no
+        /// caller is refused. If none runs, this one just starts.
+        #[arg(long)]
+        take_over: bool,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
     /// Report every fault of a config at once, and start nothing.
     Check {
         /// Print one JSON object, for programs.
@@ -226,9 +234,9 @@ pub fn execute(
 
 fn perform(command: Command, out: &mut (dyn Write + Send), err: &mut dyn Write) -> Result<ExitCode, Failure> {
     match command {
-        Command::Run(config) => {
+        Command::Run { take_over, config } => {
             let origins = config.origins();
-            run::run(origins.load_and_make()?, origins)?;
+            run::run(origins.load_and_make()?, origins, take_over)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config, json: false } => Ok(check::for_people(&config.origins(), out, err)?),

@@ -44,7 +44,7 @@ pub use connection::Socket;
 use connection_limit::ConnectionLimit;
 pub use drain::{Drain, Stage, Watch};
 pub use interim::Interim;
-pub use listen::{BoundSocket, bind};
+pub use listen::{BoundSocket, Inherited, bind};
 
 /// The listeners and the bounds on connections.
 #[derive(Clone, Debug)]
@@ -168,12 +168,14 @@ pub async fn serve_behind_tls<H: Handler>(listener: TcpListener, front: Arc<Fron
 }
 
 /// Takes one connection that somebody else accepted to its end, and answers its requests. It speaks HTTP/1.1 without
-/// TLS, and stands for one that came over TLS: the way in of simulations, which bring their own network. Draining ends it like any other.
+/// TLS, and stands for one that came over TLS: the way in of simulations, which bring their own network. Draining ends it
+/// like any other.
 pub async fn receive<H: Handler>(socket: impl Socket, peer: SocketAddr, front: Arc<Front>, handler: H, drain: Drain) {
     let Ok(place) = front.limit.take() else { return };
     let accepted = front.clock.instant();
     let doorway = Doorway { front, handler, drain, speaks_tls: false, encrypted: true };
-    doorway.receive(connection::Visitor { socket, peer, place, accepted }).await;
+    let asking = doorway.drain.asking();
+    doorway.receive(connection::Visitor { socket, peer, place, accepted }, asking).await;
 }
 
 fn http1_builder(settings: &Settings) -> http1::Builder {

@@ -1,6 +1,7 @@
 //! What a reload cannot change, because sockets, threads and the ledger were made with it.
 
 use std::mem::discriminant;
+use std::path::PathBuf;
 
 use secrecy::ExposeSecret;
 
@@ -19,6 +20,7 @@ pub(super) struct Fixed {
     ledger: ledger::Settings,
     admin: admin::Settings,
     log: LogSettings,
+    hand_over_at: Option<PathBuf>,
 }
 
 /// Names of options that differ.
@@ -33,6 +35,7 @@ impl Fixed {
             ledger: settings.ledger.clone(),
             admin: settings.admin.clone(),
             log: settings.log.clone(),
+            hand_over_at: settings.life.hand_over_at.clone(),
         }
     }
 
@@ -49,6 +52,7 @@ impl Fixed {
         names.extend(differing([
             ("log.format", self.log.format != now.log.format),
             ("log.filter", self.log.filter != now.log.filter),
+            ("life.hand_over_at", self.hand_over_at != now.life.hand_over_at),
         ]));
         names
     }

@@ -1,28 +1,55 @@
-//! Opens what kallback stands on: the ledger, the admin listener, the front door.
+//! Opens what kallback stands on: the ledger, the admin listener, the front door, the place for a successor.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
-use super::StartError;
+use super::hand_over::HandOverPoint;
 use super::parts::{Background, Lasting};
+use super::{Heritage, LifeSettings, Settings, StartError};
 use crate::admin;
 use crate::gateway::{Gateway, Rules};
 use crate::ledger::memory::Memory;
 use crate::ledger::postgres::{self, Postgres};
-use crate::ledger::sqlite::Sqlite;
+use crate::ledger::sqlite::{OpenError, Sqlite};
 use crate::ledger::{Backend, Ledger, Surroundings};
 use crate::server::workers::{Listeners, WorkerFault};
-use crate::server::{Drain, Front};
+use crate::server::{BoundSocket, Drain, Front, Inherited};
+
+/// A process that closed the ledger lets go of its lock a moment later.
+const LET_GO_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Opens the ledger as soon as whoever has it lets go of it.
+pub(super) async fn ledger_of(
+    heritage: &mut Heritage,
+    settings: &Settings,
+    around: &Surroundings,
+) -> Result<Arc<dyn Ledger>, StartError> {
+    if let Some(predecessor) = &mut heritage.predecessor {
+        predecessor.frees_the_ledger().await?;
+    }
+    let waits = heritage.after_another || heritage.predecessor.is_some();
+    let until = around.clock.instant() + LET_GO_WITHIN;
+    loop {
+        match ledger(settings, around.clone()).await {
+            Err(StartError::Ledger(OpenError::InUse(_))) if waits && around.clock.instant() < until => {
+                sleep(LOOK_EVERY).await;
+            }
+            opened => return opened,
+        }
+    }
+}
 
 /// Opens the ledger, and makes its folder if it is not there. A shared one is waited for only until its database was
 /// asked once: kallback serves without it, too, and goes on trying.
-pub(super) async fn ledger(settings: &super::Settings, around: Surroundings) -> Result<Arc<dyn Ledger>, StartError> {
+async fn ledger(settings: &Settings, around: Surroundings) -> Result<Arc<dyn Ledger>, StartError> {
     let (settings, attempt_timeout) = (&settings.ledger, settings.delivery.attempt_timeout);
     match &settings.backend {
         Backend::Postgres(address, connections) => {
@@ -51,13 +78,44 @@ fn make_private_folder(folder: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Binds the admin listener, if there is to be one.
-pub(super) async fn admin(settings: &admin::Settings) -> Result<Option<TcpListener>, StartError> {
+/// Binds the admin listener or inherits it, if there is to be one.
+pub(super) fn admin(settings: &admin::Settings, inherited: &mut Inherited) -> Result<Option<BoundSocket>, StartError> {
     let Some(address) = settings.listen else { return Ok(None) };
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(why) => Err(StartError::Admin { address, why }),
+    if let Some(socket) = inherited.take(address).pop() {
+        return Ok(Some(socket));
     }
+    BoundSocket::bind(address, false).map(Some).map_err(|why| StartError::Admin { address, why })
+}
+
+/// Handles of all listening sockets, if a successor may ask for them.
+pub(super) fn handles(
+    life: &LifeSettings,
+    listeners: &Listeners,
+    admin: Option<&BoundSocket>,
+) -> io::Result<Vec<BoundSocket>> {
+    if life.hand_over_at.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut handles = listeners.other_handles()?;
+    if let Some(socket) = admin {
+        handles.push(socket.another_handle()?);
+    }
+    Ok(handles)
+}
+
+/// A place for a successor, if one may come. Made early, because whatever can fail must fail while a predecessor serves.
+pub(super) fn hand_over_point(life: &LifeSettings) -> Result<Option<Arc<HandOverPoint>>, StartError> {
+    let Some(at) = &life.hand_over_at else { return Ok(None) };
+    match HandOverPoint::open(at) {
+        Ok(point) => Ok(Some(Arc::new(point))),
+        Err(why) => Err(StartError::HandOverPoint { at: at.clone(), why }),
+    }
+}
+
+/// From now on successors come here.
+pub(super) fn announce(point: Option<&HandOverPoint>) -> Result<(), StartError> {
+    let Some(point) = point else { return Ok(()) };
+    point.announce().map_err(|why| StartError::HandOverPoint { at: point.path().to_owned(), why })
 }
 
 /// Serves the front door until it is drained: each worker by rules of its own.

@@ -35,6 +35,8 @@ pub struct Lasting {
     pub jitter: Jitter,
     /// The tasks that shutdown waits for.
     pub tasks: TaskTracker,
+    /// A token for everything that needs the ledger.
+    pub under_way: TaskTracker,
     /// Time.
     pub clock: Clock,
     /// Events.
@@ -108,6 +110,7 @@ fn rules(settings: &Settings, lasting: &Lasting, shared: &Background, upstream: 
         upstream: upstream.clone(),
         seats: lasting.seats.clone(),
         tasks: lasting.tasks.clone(),
+        under_way: lasting.under_way.clone(),
         clock: lasting.clock.clone(),
         telemetry: lasting.telemetry.clone(),
     };

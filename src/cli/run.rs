@@ -8,7 +8,9 @@ use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::{App, StartError};
+use super::inherit;
+use crate::app::hand_over::{HandOverPoint, Successor};
+use crate::app::{App, StartError, Succession};
 use crate::clock::Clock;
 use crate::config::{Finding, Loaded, Origins};
 use crate::metrics::{Event, LogError, Telemetry, TelemetryError};
@@ -24,6 +26,11 @@ pub(super) enum RunFault {
     /// The front door broke.
     #[error(transparent)]
     Door(#[from] WorkerFault),
+    /// `--take-over` without a place to ask.
+    #[error(
+        "--take-over: the config names no socket for it; set life.hand_over_at, and start without --take-over once"
+    )]
+    NowhereToTakeOver,
     /// There would be no metrics.
     #[error(transparent)]
     Metrics(#[from] TelemetryError),
@@ -39,15 +46,19 @@ pub(super) enum RunFault {
 const LAST_THREADS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT, and then until all is finished. A second one ends it at once. `origins` are where
-/// `loaded` comes from, and are read again on SIGHUP.
-pub(super) fn run(loaded: Loaded, origins: Origins) -> Result<(), RunFault> {
+/// `loaded` comes from, and are read again on SIGHUP. With `take_over`, a kallback that runs hands over to this one.
+pub(super) fn run(loaded: Loaded, origins: Origins, take_over: bool) -> Result<(), RunFault> {
     let telemetry = Telemetry::new()?;
     let _written_at_the_end = telemetry.install_logs(&loaded.settings.log)?;
     warn(&loaded, &telemetry);
     let runtime = runtime(loaded.settings.server.workers)?;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let app = App::start(loaded.settings, Clock::system(), telemetry.clone()).await?;
+        let heritage = match take_over {
+            true => inherit::from_predecessor(loaded.settings.life.hand_over_at.as_deref()).await?,
+            false => inherit::from_systemd()?,
+        };
+        let app = App::start_with(loaded.settings, Clock::system(), telemetry.clone(), heritage).await?;
         say_where(&app, &telemetry);
         follow(app, &mut signals, (origins, telemetry)).await
     });
@@ -70,23 +81,52 @@ async fn follow(
 ) -> Result<(), RunFault> {
     tell_supervisor(&[NotifyState::Ready]);
     loop {
+        let point = app.hand_over_point();
         tokio::select! {
             () = signals.terminate.next() => break,
             () = signals.interrupt.next() => break,
             () = signals.reload.next() => reload(&mut app, &origins, &telemetry).await,
+            successor = next_of(point.as_deref()) => {
+                let succession = tokio::select! {
+                    succession = app.hand_over(successor) => succession,
+                    () = signals.terminate.next() => break,
+                    () = signals.interrupt.next() => break,
+                };
+                match succession {
+                    Succession::Declined => {}
+                    Succession::Broken => app = app.start_again().await?,
+                    Succession::Succeeded => return until_cut_off(app.cutter(), app.leave(), signals, &telemetry).await,
+                }
+            }
             fault = app.failed() => return fault.map_or(Ok(()), |fault| Err(fault.into())),
         }
     }
     tell_supervisor(&[NotifyState::Stopping]);
-    let cut_off = app.cutter();
+    until_cut_off(app.cutter(), app.drain(), signals, &telemetry).await
+}
+
+/// Ends with `finish`, or at the next signal.
+async fn until_cut_off(
+    cut_off: impl FnOnce(),
+    finish: impl Future<Output = ()>,
+    signals: &mut Signals,
+    telemetry: &Telemetry,
+) -> Result<(), RunFault> {
     tokio::select! {
-        () = app.drain() => return Ok(()),
+        () = finish => return Ok(()),
         () = signals.terminate.next() => {}
         () = signals.interrupt.next() => {}
     }
     cut_off();
     telemetry.emit(Event::Warning { what: "told twice to stop: what still ran was cut off" });
     Ok(())
+}
+
+async fn next_of(point: Option<&HandOverPoint>) -> Successor {
+    match point {
+        Some(point) => point.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// All or nothing: a faulty config changes nothing.

@@ -36,6 +36,8 @@ pub struct Redelivery {
     pub telemetry: Telemetry,
     /// The tasks that shutdown waits for.
     pub tasks: TaskTracker,
+    /// Holds a token for everything that needs the ledger: it is not handed on before.
+    pub under_way: TaskTracker,
     /// Begin nothing new.
     pub stop: CancellationToken,
 }
@@ -45,7 +47,7 @@ impl Redelivery {
     pub async fn run(self, delivery: impl Fn() -> Arc<Delivery>) {
         // Shutdown waits for the loop, too: a lease under way is not dropped, because a push whose lease got lost
         // counts as interrupted at the next start and is not brought again.
-        let _running = self.tasks.token();
+        let _running = (self.tasks.token(), self.under_way.token());
         let places = Arc::new(Semaphore::new(self.concurrency));
         // A free place first: what cannot be brought yet is not leased yet.
         let mut seen = (self.clock.instant(), self.clock.now());
@@ -53,10 +55,10 @@ impl Redelivery {
             self.wake_if_set_back(&mut seen).await;
             match self.ledger.lease_due(1).await.map(|mut claims| claims.pop()) {
                 Ok(Some(claim)) => {
-                    let delivery = delivery();
+                    let (delivery, under_way) = (delivery(), self.under_way.token());
                     self.tasks.spawn(async move {
                         delivery.bring(claim).await;
-                        drop(place);
+                        drop((place, under_way));
                     });
                 }
                 Ok(None) => drop(self.unless_stopped(self.rest()).await),

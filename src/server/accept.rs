@@ -33,11 +33,16 @@ impl Source for TcpListener {
 pub(super) async fn accept<H: Handler>(source: impl Source, doorway: Doorway<H>) {
     let mut stages = doorway.drain.watch();
     let mut draining = pin!(stages.reached(Stage::Draining));
+    let mut pauses = doorway.drain.watch();
     let mut again_after = AGAIN_AFTER;
     loop {
         let accepted = tokio::select! {
             biased;
             () = &mut draining => return,
+            () = pauses.reached(Stage::Paused) => {
+                pauses.unpaused().await;
+                continue;
+            }
             accepted = source.next() => accepted,
         };
         match accepted {
@@ -66,7 +71,8 @@ fn admit<H: Handler>(doorway: &Doorway<H>, socket: TcpStream, peer: SocketAddr) 
             // A reply's last piece must not wait for the acknowledgement of the piece before it.
             let _ = socket.set_nodelay(true);
             let visitor = Visitor { socket, peer, place, accepted };
-            doorway.drain.spawn(doorway.clone().receive(visitor));
+            let asking = doorway.drain.asking();
+            doorway.drain.spawn(doorway.clone().receive(visitor, asking));
         }
         Err(full) => {
             let client = peer.ip().to_canonical();

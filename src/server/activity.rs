@@ -103,6 +103,11 @@ impl Activity {
         self.requests
     }
 
+    /// Whether a part of a head is here.
+    pub(super) fn reads_head(&self) -> bool {
+        self.head_since.is_some()
+    }
+
     pub(super) fn write_blocked(&mut self, now: Instant) {
         self.blocked_since.get_or_insert(now);
     }

@@ -5,14 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::activity::{Activity, Look, Patience};
 use super::connection_limit::Place;
@@ -26,6 +28,31 @@ use super::tls::HTTP2;
 use super::wire::Wire;
 use super::{Front, Handler};
 use crate::metrics::Event;
+
+/// HTTP/1.1 cannot say that a connection ends but in a reply: one that is closed while the caller sends its next request
+/// fails that request. So when everything stops, an open connection has this long to bring one more, whose reply says it.
+const LAST_REQUEST_WITHIN: Duration = Duration::from_millis(300);
+
+/// How a connection ends while its caller may be about to ask again.
+struct Farewell {
+    /// Before it is told to end, it may bring a request within this time.
+    waits: Duration,
+    /// After that, what was on its way is here within this time.
+    hears: Duration,
+    /// Dropped when it can bring no more requests.
+    asking: Option<TaskTrackerToken>,
+}
+
+impl Farewell {
+    fn http1(asking: TaskTrackerToken) -> Self {
+        Self { waits: LAST_REQUEST_WITHIN, hears: Duration::ZERO, asking: Some(asking) }
+    }
+
+    /// GOAWAY asks for no more, and what is on its way is answered all the same.
+    fn http2(asking: TaskTrackerToken) -> Self {
+        Self { waits: Duration::ZERO, hears: LAST_REQUEST_WITHIN, asking: Some(asking) }
+    }
+}
 
 /// What every connection of one listener meets.
 #[derive(Clone, Debug)]
@@ -62,17 +89,17 @@ struct Guest<S> {
 
 impl<H: Handler> Doorway<H> {
     /// Takes one connection to its end.
-    pub(super) async fn receive<S: Socket>(self, visitor: Visitor<S>) {
+    pub(super) async fn receive<S: Socket>(self, visitor: Visitor<S>, asking: TaskTrackerToken) {
         let deadline = visitor.accepted + self.front.settings.handshake_within;
         let Some(guest) = self.identify(visitor, deadline).await else { return };
         if !self.speaks_tls {
-            return self.speak_http1(guest).await;
+            return self.speak_http1(guest, asking).await;
         }
         let Some(guest) = self.shake_hands(guest, deadline).await else { return };
         if guest.stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
-            self.speak_http2(guest).await;
+            self.speak_http2(guest, asking).await;
         } else {
-            self.speak_http1(guest).await;
+            self.speak_http1(guest, asking).await;
         }
     }
 
@@ -115,7 +142,7 @@ impl<H: Handler> Doorway<H> {
         Some(Guest { stream: outcome.ok()?.ok()?, conversation, client, peer })
     }
 
-    async fn speak_http1<S: Socket>(self, guest: Guest<S>) {
+    async fn speak_http1<S: Socket>(self, guest: Guest<S>, asking: TaskTrackerToken) {
         let settings = &self.front.settings;
         let limits = HeadLimits { bytes_max: settings.head_bytes_max, lines_max: settings.headers_max };
         let (stream, service, attendant) = self.split(guest);
@@ -123,16 +150,16 @@ impl<H: Handler> Doorway<H> {
         let io = TokioIo::new(GuardedIo::framed(stream, attendant.conversation.clone(), limits));
         let service = service_fn(move |request| Arc::clone(&service).answer(request));
         let talk = attendant.front.http1.serve_connection(io, service).with_upgrades();
-        attendant.attend(pin!(talk), http1::UpgradeableConnection::graceful_shutdown).await;
+        attendant.attend(pin!(talk), http1::UpgradeableConnection::graceful_shutdown, Farewell::http1(asking)).await;
     }
 
-    async fn speak_http2<S: Socket>(self, guest: Guest<S>) {
+    async fn speak_http2<S: Socket>(self, guest: Guest<S>, asking: TaskTrackerToken) {
         let (stream, service, attendant) = self.split(guest);
         attendant.conversation.begin(true);
         let io = TokioIo::new(GuardedIo::http2(stream, attendant.conversation.clone()));
         let service = service_fn(move |request| Arc::clone(&service).answer(request));
         let talk = attendant.front.http2.serve_connection(io, service);
-        attendant.attend(pin!(talk), http2::Connection::graceful_shutdown).await;
+        attendant.attend(pin!(talk), http2::Connection::graceful_shutdown, Farewell::http2(asking)).await;
     }
 
     fn split<S>(self, guest: Guest<S>) -> (S, Arc<Service<H>>, Attendant) {
@@ -153,12 +180,16 @@ struct Attendant {
 
 impl Attendant {
     /// Drives it to its end. Returning closes it, whatever state it is in.
-    async fn attend<T: Future>(&self, mut talk: Pin<&mut T>, wind_down: impl Fn(Pin<&mut T>)) {
+    async fn attend<T: Future>(&self, mut talk: Pin<&mut T>, wind_down: impl Fn(Pin<&mut T>), mut farewell: Farewell) {
         let patience = self.patience();
         let mut timer = pin!(sleep_until(self.conversation.now()));
         let (mut stages, mut last_stage) = (self.drain.watch(), self.drain.watch());
-        let mut draining = pin!(stages.reached(Stage::Draining));
+        let mut draining = pin!(async {
+            stages.reached(Stage::Paused).await;
+            self.one_more_request(farewell.waits).await;
+        });
         let mut ended = pin!(last_stage.reached(Stage::Ended));
+        let mut said_it_all = pin!(sleep_until(self.conversation.now()));
         let mut is_closing = false;
         loop {
             let wants_close = tokio::select! {
@@ -167,6 +198,10 @@ impl Attendant {
                 _ = talk.as_mut() => return,
                 () = ended.as_mut() => return,
                 () = draining.as_mut(), if !is_closing => true,
+                () = said_it_all.as_mut(), if is_closing && farewell.asking.is_some() => {
+                    farewell.asking = None;
+                    false
+                }
                 () = timer.as_mut() => {
                     let look = self.conversation.look(&patience);
                     let again = match look {
@@ -183,9 +218,18 @@ impl Attendant {
             };
             if wants_close && !is_closing {
                 is_closing = true;
+                said_it_all.as_mut().reset(self.conversation.now() + farewell.hears);
                 wind_down(talk.as_mut());
                 self.conversation.note(Activity::closing);
             }
+        }
+    }
+
+    /// Ends when a request is here, or none began for that time. Whatever comes wakes the connection, and so asks again.
+    async fn one_more_request(&self, within: Duration) {
+        let is_here = || poll_fn(|_| if self.conversation.has_request() { Poll::Ready(()) } else { Poll::Pending });
+        if timeout(within, is_here()).await.is_err() && self.conversation.reads_head() {
+            is_here().await;
         }
     }
 

@@ -99,6 +99,16 @@ impl Conversation {
         }
     }
 
+    /// Whether there is a request whose reply is not over.
+    pub(super) fn has_request(&self) -> bool {
+        self.state().activity.requests() > 0
+    }
+
+    /// HTTP/1.1: whether a part of a head is here.
+    pub(super) fn reads_head(&self) -> bool {
+        self.state().activity.reads_head()
+    }
+
     pub(super) fn look(&self, patience: &Patience) -> Look {
         self.state().activity.look(self.now(), patience)
     }

@@ -11,6 +11,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 pub struct Drain {
     stage: Arc<watch::Sender<Stage>>,
     tasks: TaskTracker,
+    /// Connections that may still bring a request.
+    asking: TaskTracker,
 }
 
 /// How far the stopping has come.
@@ -18,6 +20,8 @@ pub struct Drain {
 pub enum Stage {
     /// Nobody is asked to stop.
     Running,
+    /// Connections wait in the listeners' queues, and those that are open are closed; it may go on from here.
+    Paused,
     /// Nothing new begins; what runs may finish.
     Draining,
     /// Everything ends now.
@@ -31,7 +35,27 @@ pub struct Watch(watch::Receiver<Stage>);
 impl Drain {
     /// Running.
     pub fn new() -> Self {
-        Self { stage: Arc::new(watch::Sender::new(Stage::Running)), tasks: TaskTracker::new() }
+        Self {
+            stage: Arc::new(watch::Sender::new(Stage::Running)),
+            tasks: TaskTracker::new(),
+            asking: TaskTracker::new(),
+        }
+    }
+
+    /// Lets nobody new in and closes connections after their request, until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.advance(Stage::Paused);
+    }
+
+    /// Lets callers in again after [`pause`](Self::pause), unless draining began.
+    pub fn resume(&self) {
+        self.stage.send_if_modified(|stage| {
+            let paused = *stage == Stage::Paused;
+            if paused {
+                *stage = Stage::Running;
+            }
+            paused
+        });
     }
 
     /// Asks everything to finish what it has begun, and to begin nothing new.
@@ -59,6 +83,17 @@ impl Drain {
         self.begun().await;
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// To be held by a connection until it can bring no more requests.
+    pub(super) fn asking(&self) -> TaskTrackerToken {
+        self.asking.token()
+    }
+
+    /// After [`pause`](Self::pause): waits until no open connection can bring another request.
+    pub async fn last_requests(&self) {
+        self.asking.close();
+        self.asking.wait().await;
     }
 
     /// Follows the stages.
@@ -102,6 +137,13 @@ impl Default for Drain {
 }
 
 impl Watch {
+    /// Waits until there is no pause, or draining began.
+    pub async fn unpaused(&mut self) {
+        if self.0.wait_for(|now| *now != Stage::Paused).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits until the stage is reached or passed.
     pub async fn reached(&mut self, stage: Stage) {
         // An error means that nobody is left who could drain.
@@ -132,6 +174,19 @@ mod tests {
         assert!(drain.has_begun() && !finished.is_finished());
         end.send(()).unwrap();
         finished.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_and_the_end_does_not() {
+        let drain = Drain::new();
+        drain.pause();
+        drain.watch().reached(Stage::Paused).await;
+        assert!(!drain.has_begun());
+        drain.resume();
+        drain.watch().unpaused().await;
+        drain.begin();
+        drain.resume();
+        assert!(drain.has_begun());
     }
 
     #[tokio::test]

@@ -10,7 +10,9 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use super::redirect::IsCallback;
-use super::{BoundSocket, Drain, Front, Handler, Settings, Stage, Workers, redirect, serve, serve_behind_tls};
+use super::{
+    BoundSocket, Drain, Front, Handler, Inherited, Settings, Stage, Workers, redirect, serve, serve_behind_tls,
+};
 
 /// The sockets of all listeners, one set for each worker.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub struct Listeners {
     behind_tls: Vec<SocketAddr>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct SocketSet {
     tls: Vec<BoundSocket>,
     plain: Vec<BoundSocket>,
@@ -62,27 +64,39 @@ pub enum WorkerFault {
 impl Listeners {
     /// Binds every address of the settings, once for each worker. Port 0 becomes the same free port for all of them.
     pub fn bind(settings: &Settings) -> Result<Self, CannotListen> {
-        let (mut tls, mut plain) = (settings.listen.clone(), settings.redirect_from.clone());
-        let mut behind_tls = settings.listen_behind_tls.clone();
-        let sets = match settings.workers {
-            Workers::Shared(_) => 1,
-            Workers::PerCore(workers) => workers.max(1),
+        Self::bind_or_inherit(settings, &mut Inherited::default())
+    }
+
+    /// The same, but what is inherited is not bound anew: its queue holds callers.
+    pub fn bind_or_inherit(settings: &Settings, inherited: &mut Inherited) -> Result<Self, CannotListen> {
+        let workers = match settings.workers {
+            Workers::Shared(_) => None,
+            Workers::PerCore(workers) => Some(workers.max(1)),
         };
-        let share = matches!(settings.workers, Workers::PerCore(_));
-        if share {
-            for address in tls.iter().chain(&plain).chain(&behind_tls).copied() {
-                BoundSocket::fails_if_taken(address).map_err(|source| CannotListen { address, source })?;
-            }
+        let mut sets: Vec<_> = (0..workers.unwrap_or(1)).map(|_| SocketSet::default()).collect();
+        let (mut tls, mut plain, mut behind_tls) = (Vec::new(), Vec::new(), Vec::new());
+        for asked in &settings.listen {
+            let sockets = Sockets::open(*asked, workers, inherited)?;
+            tls.push(sockets.address);
+            sockets.deal(&mut sets, |set| &mut set.tls)?;
         }
-        let mut bind = || {
-            Ok(SocketSet {
-                tls: bind_all(&mut tls, share)?,
-                plain: bind_all(&mut plain, share)?,
-                behind_tls: bind_all(&mut behind_tls, share)?,
-            })
-        };
-        let sets = (0..sets).map(|_| bind()).collect::<Result<_, _>>()?;
+        for asked in &settings.redirect_from {
+            let sockets = Sockets::open(*asked, workers, inherited)?;
+            plain.push(sockets.address);
+            sockets.deal(&mut sets, |set| &mut set.plain)?;
+        }
+        for asked in &settings.listen_behind_tls {
+            let sockets = Sockets::open(*asked, workers, inherited)?;
+            behind_tls.push(sockets.address);
+            sockets.deal(&mut sets, |set| &mut set.behind_tls)?;
+        }
         Ok(Self { sets, tls, plain, behind_tls })
+    }
+
+    /// A second handle of every socket. As long as one is open, no caller in a queue is refused.
+    pub fn other_handles(&self) -> io::Result<Vec<BoundSocket>> {
+        let sockets = self.sets.iter().flat_map(|set| set.tls.iter().chain(&set.plain).chain(&set.behind_tls));
+        sockets.map(BoundSocket::another_handle).collect()
     }
 
     /// Where TLS is accepted.
@@ -187,14 +201,51 @@ fn join(worker: usize, thread: io::Result<JoinHandle<io::Result<()>>>) -> Result
     }
 }
 
-/// Binds all addresses and puts the real ports in.
-fn bind_all(addresses: &mut [SocketAddr], share: bool) -> Result<Vec<BoundSocket>, CannotListen> {
-    let mut sockets = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let bound = BoundSocket::bind(*address, share).and_then(|socket| Ok((socket.address()?, socket)));
-        let (real, socket) = bound.map_err(|source| CannotListen { address: *address, source })?;
-        *address = real;
-        sockets.push(socket);
+/// All sockets of one address.
+struct Sockets {
+    address: SocketAddr,
+    sockets: Vec<BoundSocket>,
+}
+
+impl Sockets {
+    /// The inherited ones; or new ones, one for each worker.
+    fn open(asked: SocketAddr, workers: Option<usize>, inherited: &mut Inherited) -> Result<Self, CannotListen> {
+        let sockets = inherited.take(asked);
+        if !sockets.is_empty() {
+            return Ok(Self { address: asked, sockets });
+        }
+        Self::bind(asked, workers).map_err(|source| CannotListen { address: asked, source })
     }
-    Ok(sockets)
+
+    fn bind(asked: SocketAddr, workers: Option<usize>) -> io::Result<Self> {
+        if workers.is_some() {
+            BoundSocket::fails_if_taken(asked)?;
+        }
+        let first = BoundSocket::bind(asked, workers.is_some())?;
+        let address = first.address()?;
+        let mut sockets = vec![first];
+        for _ in 1..workers.unwrap_or(1) {
+            sockets.push(BoundSocket::bind(address, true)?);
+        }
+        Ok(Self { address, sockets })
+    }
+
+    /// Every worker gets one, and no socket is left over: a queue that nobody empties swallows callers. Where there
+    /// are fewer sockets than workers, workers share.
+    fn deal(
+        self,
+        sets: &mut [SocketSet],
+        listeners: impl Fn(&mut SocketSet) -> &mut Vec<BoundSocket>,
+    ) -> Result<(), CannotListen> {
+        let (address, workers, count) = (self.address, sets.len(), self.sockets.len());
+        for (worker, set) in sets.iter_mut().enumerate().skip(count) {
+            let handle = self.sockets[worker % count].another_handle();
+            let handle = handle.map_err(|source| CannotListen { address, source })?;
+            listeners(set).push(handle);
+        }
+        for (number, socket) in self.sockets.into_iter().enumerate() {
+            listeners(&mut sets[number % workers]).push(socket);
+        }
+        Ok(())
+    }
 }

@@ -160,6 +160,7 @@ pub(super) fn read_life(root: &Section<'_>) -> LifeSettings {
     let section = root.section("life");
     let settings = LifeSettings {
         drain_delay: section.bounded("drain_delay", seconds(5), Duration::ZERO..=minutes(10)),
+        hand_over_at: section.optional_path("hand_over_at"),
         drain_timeout: section.bounded("drain_timeout", seconds(20), Duration::ZERO..=hours(1)),
     };
     section.end();

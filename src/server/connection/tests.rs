@@ -189,10 +189,11 @@ impl World {
         let conversation = Conversation::new(clock, start, RESETS_MAX);
         let stream = Wire::new(theirs, conversation.clone(), (place, drain.token()));
         let guest = Guest { stream, conversation, client: [192, 0, 2, 1].into(), peer: ([192, 0, 2, 1], 1).into() };
+        let asking = drain.asking();
         let ended = tokio::spawn(async move {
             match speaks {
-                Speaks::Http1 => doorway.speak_http1(guest).await,
-                Speaks::Http2 => doorway.speak_http2(guest).await,
+                Speaks::Http1 => doorway.speak_http1(guest, asking).await,
+                Speaks::Http2 => doorway.speak_http2(guest, asking).await,
             }
         });
         Self { pipe, seen, ended, front, drain, start }

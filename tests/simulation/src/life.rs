@@ -25,6 +25,7 @@ use rustls::server::ResolvesServerCertUsingSni;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::chance::Chance;
 use crate::disk::{self, Disk};
@@ -182,6 +183,7 @@ impl Make<'_> {
             outage: Arc::new(Outage::default()),
             jitter: self.jitter.clone(),
             tasks: self.drain.tasks(),
+            under_way: TaskTracker::new(),
             clock: clock.clone(),
             telemetry: telemetry.clone(),
         };
@@ -194,6 +196,7 @@ impl Make<'_> {
             clock: clock.clone(),
             telemetry: telemetry.clone(),
             tasks: lasting.tasks.clone(),
+            under_way: lasting.under_way.clone(),
             stop: CancellationToken::new(),
         };
         let delivery = built.background.delivery.clone();

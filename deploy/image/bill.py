@@ -5,8 +5,6 @@ import json
 import sys
 import tomllib
 
-REGISTRY = "registry+https://github.com/rust-lang/crates.io-index"
-
 
 def linked(metadata):
     """The packages that the binary is made of: what it needs, without what only tests and build scripts need."""

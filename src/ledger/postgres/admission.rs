@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::clock::UnixMillis;
 use crate::event::TokenUse;
@@ -27,6 +28,19 @@ pub(super) struct Candidate {
     failure_texts: Option<String>,
     binding: Option<Binding>,
 }
+
+/// What goes into a record and is not kept ready in the candidate.
+struct Columns<'a> {
+    fingerprint: &'a [u8],
+    turn: &'a [u8],
+    kind: &'static str,
+    expires_at: i64,
+    body: &'a [u8],
+    slot: i64,
+    bytes: i64,
+}
+
+type Value<'a> = &'a (dyn ToSql + Sync);
 
 /// What the ledger says to it.
 pub(super) enum Ruling {
@@ -118,65 +132,56 @@ impl Candidate {
     }
 
     async fn take(&self, call: &Call) -> Result<Vec<Row>, Fault> {
-        let identity = &self.notice.identity;
         let token = self.binding.map(|binding| binding.token);
         let nonce = token.map(|token| token.nonce.to_vec());
         let subject_key = self.binding.map(|binding| binding.subject.to_vec());
         let sessions_max = i64::from(token.map_or(0, |token| token.sessions_max));
-        call.rows(
-            TAKE,
-            &[
-                &&identity.fingerprint.0[..],
-                &&identity.turn.0[..],
-                &self.now.0,
-                &self.lease_until.0,
-                &self.ticket,
-                &self.notice.kind.name(),
-                &self.notice.route,
-                &self.subject,
-                &(self.now + self.notice.policy.oldest).0,
-                &self.policy,
-                &self.failure_texts,
-                &self.head,
-                &&self.notice.request.body[..],
-                &call.wire.slot,
-                &self.bytes(),
-                &self.bytes_max,
-                &nonce,
-                &subject_key,
-                &sessions_max,
-            ],
-        )
-        .await
+        let columns = self.columns(call);
+        let limits: [Value<'_>; 4] = [&self.bytes_max, &nonce, &subject_key, &sessions_max];
+        call.rows(TAKE, &[&self.values(&columns)[..], &limits].concat()).await
     }
 
     async fn supersede(&self, call: &Call, older: NoticeId, repeats: u32) -> Result<Option<NoticeId>, Fault> {
-        let identity = &self.notice.identity;
-        let rows = call
-            .rows(
-                SUPERSEDE,
-                &[
-                    &&identity.fingerprint.0[..],
-                    &&identity.turn.0[..],
-                    &self.now.0,
-                    &self.lease_until.0,
-                    &self.ticket,
-                    &self.notice.kind.name(),
-                    &self.notice.route,
-                    &self.subject,
-                    &(self.now + self.notice.policy.oldest).0,
-                    &self.policy,
-                    &self.failure_texts,
-                    &self.head,
-                    &&self.notice.request.body[..],
-                    &call.wire.slot,
-                    &self.bytes(),
-                    &older,
-                    &i64::from(repeats),
-                ],
-            )
-            .await?;
+        let repeats = i64::from(repeats);
+        let columns = self.columns(call);
+        let before: [Value<'_>; 2] = [&older, &repeats];
+        let rows = call.rows(SUPERSEDE, &[&self.values(&columns)[..], &before].concat()).await?;
         rows.first().map(|row| get(row, 0)).transpose()
+    }
+
+    fn columns<'a>(&'a self, call: &Call) -> Columns<'a> {
+        let Notice { identity, policy, kind, request, .. } = &*self.notice;
+        Columns {
+            fingerprint: &identity.fingerprint.0,
+            turn: &identity.turn.0,
+            kind: kind.name(),
+            expires_at: (self.now + policy.oldest).0,
+            body: &request.body,
+            slot: call.wire.slot,
+            bytes: self.bytes(),
+        }
+    }
+
+    /// `$1` to `$15` of both statements that make a record.
+    fn values<'a>(&'a self, columns: &'a Columns<'_>) -> [Value<'a>; 15] {
+        let Columns { fingerprint, turn, kind, expires_at, body, slot, bytes } = columns;
+        [
+            fingerprint,
+            turn,
+            &self.now.0,
+            &self.lease_until.0,
+            &self.ticket,
+            kind,
+            &self.notice.route,
+            &self.subject,
+            expires_at,
+            &self.policy,
+            &self.failure_texts,
+            &self.head,
+            body,
+            slot,
+            bytes,
+        ]
     }
 
     /// The caller is told that kallback brings it, so kallback has to: also if its holder is gone, which is so when

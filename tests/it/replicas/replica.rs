@@ -252,5 +252,5 @@ impl Replica {
     }
 }
 
-/// A claim cannot be taken over sooner: an attempt's time above, and its margin.
-const LEASE_AT_LEAST: Duration = Duration::from_secs(5);
+/// A claim cannot be taken over sooner: an attempt's time above, and the ledger's margin of 15 s.
+const LEASE_AT_LEAST: Duration = Duration::from_secs(20);

@@ -64,6 +64,8 @@ struct Script {
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     pub requests: Vec<Seen>,
+    /// Which of them the shop is not done with: an hour of load is too much to look through for every request.
+    pub under_way: Vec<usize>,
     /// Connections that were accepted.
     pub connections: usize,
     /// What came and was no HTTP.

@@ -247,13 +247,14 @@ impl Visit {
         let mut place = 0;
         stage.book.send_modify(|book| {
             place = book.requests.len();
-            let here = || book.requests.iter().filter(|other| !other.done);
+            let here = || book.under_way.iter().map(|place| &book.requests[*place]);
             seen.at_once = here().count() + 1;
             let keys = |seen: &Seen| wire::values(&seen.headers, "idempotency-key").concat();
             let key = keys(&seen);
             let same_key = here().filter(|other| !key.is_empty() && keys(other) == key).count();
             seen.at_once_with_its_key = same_key + usize::from(!key.is_empty());
             book.requests.push(seen);
+            book.under_way.push(place);
         });
         Ok((Self { stage: stage.clone(), place }, act, framing))
     }
@@ -263,16 +264,23 @@ impl Visit {
     }
 
     fn done(&self, answered: Option<u16>) {
-        self.note(|seen| (seen.done, seen.done_at, seen.answered) = (true, Some(Instant::now()), answered));
+        self.note(|seen| (seen.done_at, seen.answered) = (Some(Instant::now()), answered));
+        self.end();
+    }
+
+    fn end(&self) {
+        self.stage.book.send_modify(|book| {
+            let seen = &mut book.requests[self.place];
+            seen.done = true;
+            seen.done_at.get_or_insert_with(Instant::now);
+            book.under_way.retain(|place| *place != self.place);
+        });
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.note(|seen| {
-            seen.done = true;
-            seen.done_at.get_or_insert_with(Instant::now);
-        });
+        self.end();
     }
 }
 

@@ -49,11 +49,13 @@ pub mod admin;
 pub mod clock;
 pub mod metrics;
 pub mod network;
+pub mod trace;
 
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod export;
 
 pub mod doctor;
 pub mod klarna;

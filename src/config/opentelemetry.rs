@@ -9,13 +9,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::{PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
 use crate::config::place::Place;
 use crate::config::readable::Complaint;
 use crate::config::reader::Reader;
+use crate::config::sections::shop_address;
 use crate::export::Settings;
 use crate::metrics::SpanSettings;
 use crate::trace::{Root, Sampler};
@@ -237,28 +238,7 @@ impl Endpoint {
     fn read(text: &str) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
         let authority = uri.authority()?;
-        if authority.as_str().contains('@') || authority.host().is_empty() {
-            return None;
-        }
-        let scheme = uri.scheme()?;
-        let is_https = *scheme == Scheme::HTTPS;
-        let port = match (authority.port_u16(), authority.port()) {
-            (Some(port), _) => port,
-            (None, Some(_)) => return None,
-            (None, None) => {
-                if is_https {
-                    443
-                } else {
-                    80
-                }
-            }
-        };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let address = match is_https {
-            true => Address::Https { host, port },
-            false if *scheme == Scheme::HTTP => Address::Http { host, port },
-            false => return None,
-        };
+        let address = shop_address(&format!("{}://{authority}", uri.scheme_str()?)).ok()?;
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         Some(Self { address, host: HeaderValue::from_str(authority.as_str()).ok()?, path })
     }

@@ -61,7 +61,7 @@ mod tests {
         let sampler = |ratio| Sampler { root: Root::Ratio(ratio), follows_parent: false };
         let step = u64::MAX / 1_000;
         for (ratio, wanted) in [(0.0, 0), (0.25, 250), (1.0, 1_000)] {
-            let sampled = (0..1_000).filter(|n| sampler(ratio).begins(with_end(n * step))).count();
+            let sampled = (0..1_000).filter(|n| sampler(ratio).begins(with_end(n * step + step / 2))).count();
             assert_eq!(sampled, wanted);
         }
         assert!(sampler(1.0).begins(with_end(u64::MAX)));

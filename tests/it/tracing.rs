@@ -2,6 +2,7 @@
 
 use kallback::export::LAST_BATCHES_WITHIN;
 
+use crate::delivery::postponed;
 use crate::support::authority::Authority;
 use crate::support::callbacks::{Callback, Purchase};
 use crate::support::collector::{Collector, Got, read};
@@ -145,7 +146,7 @@ async fn spans_say_what_happened_in_the_standards_words() {
         told("authorization", true),
         format!(
             "{http}=POST {of_server}kallback.answered_by=shop kallback.kind=authorization \
-             kallback.route=woocommerce authorization url.scheme=https"
+             kallback.route=woocommerce authorization KP_WC_AUTHORIZATION url.scheme=https"
         )
     );
     assert_eq!(
@@ -195,6 +196,7 @@ async fn each_attempt_has_a_span_of_its_own_below_the_call_that_brought_the_noti
     let purchase = Purchase::new();
     let callback = world.signed(Callback::authorization(&purchase), &purchase);
     assert_eq!(answered(&world.somebody(), &callback).await, 204);
+    postponed(&world.operator(), 2, 1).await;
     world.stop_gateway().await;
     let first = the_server(&collector.wait_for(1, |span| span.is_server && span.trace != TRACE).await);
     world.shop.come_back().await;
@@ -436,9 +438,10 @@ async fn what_is_wrong_with_the_variables_is_said_and_the_gateway_runs() {
     let log = process.last_words().await;
     assert!(log.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && !log.contains("sesame"), "{log}");
 
-    let collector = Collector::start().await;
     let mut command = site.command(&[]);
-    command.envs(collector.variables()).env("OTEL_EXPORTER_OTLP_CERTIFICATE", site.path("nowhere.pem"));
+    command
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost")
+        .env("OTEL_EXPORTER_OTLP_CERTIFICATE", site.path("nowhere.pem"));
     let mut process = Process::start(command).await;
     assert!(process.has_said("no spans are made"));
     assert_eq!(answered(&site.somebody(&process), &Callback::page("/")).await, 200);

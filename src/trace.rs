@@ -111,7 +111,8 @@ impl Span {
 
     /// The flags as `traceparent` has them.
     pub fn flags(&self) -> u8 {
-        u8::from(self.sampled) * context::SAMPLED | u8::from(self.random) * context::RANDOM
+        let set = |flag, is_set| if is_set { flag } else { 0 };
+        set(context::SAMPLED, self.sampled) | set(context::RANDOM, self.random)
     }
 }
 

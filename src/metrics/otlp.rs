@@ -125,7 +125,7 @@ impl Message {
     }
 
     fn key(&mut self, field: u32, wire_type: u32) {
-        self.varint(u64::from(field << 3 | wire_type));
+        self.varint(u64::from((field << 3) | wire_type));
     }
 
     fn varint(&mut self, mut number: u64) {

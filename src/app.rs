@@ -38,7 +38,7 @@ use crate::metrics::{self, Event, Telemetry};
 use crate::server::tls::{CertificateFault, Certificates};
 use crate::server::workers::{CannotListen, Listeners, WorkerFault};
 use crate::server::{self, BoundSocket, Drain, Front, Inherited, Workers};
-use crate::{forward, limits, recognise, token, upstream};
+use crate::{export, forward, limits, recognise, token, upstream};
 
 pub use self::parts::PartsError;
 pub use self::succession::Succession;
@@ -66,6 +66,8 @@ pub struct Settings {
     pub admin: admin::Settings,
     /// Logs.
     pub log: metrics::LogSettings,
+    /// Traces, if any are made.
+    pub traces: Option<export::Settings>,
     /// Stopping.
     pub life: LifeSettings,
 }
@@ -162,6 +164,7 @@ pub struct App {
     lasting: Lasting,
     rules: Vec<Arc<ArcSwap<Rules>>>,
     background: Arc<ArcSwap<Background>>,
+    exporter: Option<open::Exporting>,
 }
 
 impl App {
@@ -193,6 +196,7 @@ impl App {
             telemetry.emit(Event::Warning { what: &what });
         }
         telemetry.keep_history(clock.clone());
+        let exporter = open::exporter(settings.traces.as_ref(), &clock, &telemetry);
         let drain = Drain::new();
         let flights = Flights::default();
         let around = Surroundings { clock: clock.clone(), flights: flights.clone(), telemetry: telemetry.clone() };
@@ -223,6 +227,7 @@ impl App {
             predecessor.say_taken().await?;
         }
         let app = Self {
+            exporter: exporter.map(open::Exporting::start),
             tls,
             plain,
             behind_tls,
@@ -318,6 +323,7 @@ impl App {
         self.finish_what_runs().await;
         self.stop_background.cancel();
         self.close_ledger().await;
+        self.bring_last_spans().await;
     }
 
     /// Begins nothing new; what runs has `drain_timeout`.
@@ -332,6 +338,12 @@ impl App {
             self.drain.end_now();
             let what = "what still ran was cut off; stored callbacks go on at the next start";
             self.lasting.telemetry.emit(Event::Warning { what });
+        }
+    }
+
+    async fn bring_last_spans(&mut self) {
+        if let Some(exporter) = self.exporter.take() {
+            exporter.end().await;
         }
     }
 

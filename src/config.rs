@@ -8,6 +8,7 @@ mod checks;
 mod development;
 mod environment;
 mod fault;
+mod opentelemetry;
 mod place;
 mod readable;
 mod reader;
@@ -72,7 +73,7 @@ pub struct Origins {
 pub struct Sources {
     /// The config file, if there is one.
     pub file: Option<FileText>,
-    /// Environment variables; those that do not start with `KALLBACK_` are ignored.
+    /// Environment variables; those that do not start with `KALLBACK_` or `OTEL_` are ignored.
     pub environment: Vec<(String, String)>,
     /// Options from the command line: `server.listen` and its value. The last one wins.
     pub flags: Vec<(String, String)>,
@@ -194,7 +195,8 @@ fn read(sources: &Sources) -> Reading {
     environment::overlay_environment(&mut tree, &sources.environment, &reader);
     environment::overlay_flags(&mut tree, &sources.flags, &reader);
     let root = Section::root(&reader, &tree);
-    let sections = sections::read(&root);
+    let mut sections = sections::read(&root);
+    sections.settings.traces = opentelemetry::read(&sources.environment, &reader);
     root.end();
     let mut findings = reader.finish(&path.to_string_lossy(), text);
     if !is_readable {

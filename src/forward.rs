@@ -203,6 +203,7 @@ impl Forwarder {
             connection: ConnectionChoice::Pooled,
             reply_within: Some(self.limits.reply_within),
             class: ShopClass::Traffic,
+            traced: true,
         };
         self.upstream.send(request, how).await
     }

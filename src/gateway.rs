@@ -16,6 +16,7 @@ use crate::metrics::{Event, Telemetry};
 use crate::network::Network;
 use crate::recognise::{Recognised, Recogniser};
 use crate::server::{Caller, Handler};
+use crate::trace::Span;
 use crate::upstream::BodyGuard;
 use crate::upstream::answer::ReplyBody;
 use crate::upstream::sender::Sender;
@@ -73,9 +74,10 @@ impl Gateway {
         &self,
         rules: &Rules,
         recognised: Recognised,
-        request: Request<CallerBody>,
+        mut request: Request<CallerBody>,
         caller: Caller,
     ) -> Response<ReplyBody> {
+        let span = self.span(rules, &mut request, &caller);
         let route = recognised.route.clone();
         let sender = rules.sender(&caller);
         let client = sender.client(request.headers(), &rules.trusted_proxies);
@@ -95,11 +97,13 @@ impl Gateway {
             client,
             subject: identity.as_ref().and_then(|identity| identity.subject.as_deref()),
             fingerprint: identity.as_ref().map(|identity| identity.fingerprint),
+            span: span.as_ref(),
         });
         response
     }
 
-    async fn traffic(&self, rules: &Rules, request: Request<CallerBody>, caller: Caller) -> Response<ReplyBody> {
+    async fn traffic(&self, rules: &Rules, mut request: Request<CallerBody>, caller: Caller) -> Response<ReplyBody> {
+        let span = self.span(rules, &mut request, &caller);
         let sender = rules.sender(&caller);
         let client = sender.client(request.headers(), &rules.trusted_proxies);
         let method = request.method().clone();
@@ -120,8 +124,16 @@ impl Gateway {
             status: response.status().as_u16(),
             took: self.clock.instant().saturating_duration_since(caller.arrived),
             client,
+            span: span.as_ref(),
         });
         response
+    }
+
+    /// The request's place in a trace, which its headers name from now on. Nothing is done while there are no traces.
+    fn span(&self, rules: &Rules, request: &mut Request<CallerBody>, caller: &Caller) -> Option<Span> {
+        let tracer = self.telemetry.tracer()?;
+        let method = request.method().clone();
+        Some(tracer.answering(request.headers_mut(), &method, rules.lists(caller)))
     }
 }
 
@@ -131,8 +143,13 @@ impl Rules {
     fn vouched_for(&self, caller: &Caller, headers: &HeaderMap) -> bool {
         let mut said = headers.get_all("x-forwarded-proto").iter();
         let is_https = said.next().is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
-        let is_listed = |peer| self.trusted_proxies.iter().any(|network| network.contains(peer));
-        is_https && said.next().is_none() && is_listed(caller.address.to_canonical())
+        is_https && said.next().is_none() && self.lists(caller)
+    }
+
+    /// Whether it is a trusted proxy.
+    fn lists(&self, caller: &Caller) -> bool {
+        let peer = caller.address.to_canonical();
+        self.trusted_proxies.iter().any(|network| network.contains(peer))
     }
 
     fn sender(&self, caller: &Caller) -> Sender {

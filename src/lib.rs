@@ -16,7 +16,7 @@
 //! | **traffic**: streaming both ways | [`forward`] |
 //! | the only client that reaches the shop | [`upstream`], [`message`] |
 //! | outcome → status, the only table | [`answer`] |
-//! | beside the path | [`admin`], [`metrics`], [`clock`], [`network`] |
+//! | beside the path | [`admin`], [`metrics`], [`trace`], [`export`], [`clock`], [`network`] |
 //! | start, settings, commands, the demo | [`app`], [`config`], [`cli`], [`demo`] |
 //! | for the commands that try a shop from outside | [`doctor`], [`klarna`], [`probe`] |
 //!
@@ -47,8 +47,10 @@ pub mod answer;
 
 pub mod admin;
 pub mod clock;
+pub mod export;
 pub mod metrics;
 pub mod network;
+pub mod trace;
 
 pub mod app;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Every event: its counter and its log line, made together so that they cannot disagree.
+//! Every event: its counter, its log line and its span, made together so that they cannot disagree.
 //!
 //! No label value comes from the outside world, and no event carries a secret. `docs/metrics.md` explains every
 //! metric; a test compares it with what is rendered here.
@@ -10,6 +10,8 @@ mod labels;
 mod lines;
 mod log;
 mod meters;
+mod otlp;
+mod spans;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,12 +23,15 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::event::{Fingerprint, Kind};
+use crate::trace::Span;
 
 pub use day::{HOURS, KindOfDay};
 pub use history::{Happened, History, Moment};
 pub use labels::{AnsweredBy, BLOCKERS, ShopClass};
 pub use lines::Causes;
 pub use log::{LogDrain, LogError, LogFormat, LogSettings};
+pub use otlp::request as otlp_request;
+pub use spans::{SpanSettings, Tracer};
 
 /// Counts and logs. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +41,7 @@ struct Instruments {
     registry: Registry,
     meters: meters::Meters,
     history: OnceLock<History>,
+    tracer: OnceLock<Arc<Tracer>>,
 }
 
 /// The metrics could not be set up: two of them have one name, or a name is malformed.
@@ -50,7 +56,7 @@ impl Telemetry {
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let meters = meters::Meters::new(&registry)?;
-        Ok(Self(Arc::new(Instruments { registry, meters, history: OnceLock::new() })))
+        Ok(Self(Arc::new(Instruments { registry, meters, history: OnceLock::new(), tracer: OnceLock::new() })))
     }
 
     /// Counts the event and writes its log line. Never waits.
@@ -59,6 +65,9 @@ impl Telemetry {
         lines::write(&event);
         if let Some(history) = self.0.history.get() {
             history.note(&event);
+        }
+        if let Some(tracer) = self.tracer() {
+            tracer.record(&event);
         }
     }
 
@@ -70,6 +79,16 @@ impl Telemetry {
     /// What happened lately, if it is kept.
     pub fn history(&self) -> Option<&History> {
         self.0.history.get()
+    }
+
+    /// From now on spans are made. The first settings count.
+    pub fn trace(&self, settings: SpanSettings, clock: Clock) -> Arc<Tracer> {
+        self.0.tracer.get_or_init(|| Arc::new(Tracer::new(settings, clock))).clone()
+    }
+
+    /// Who makes spans, if any are made.
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.0.tracer.get().map(Arc::as_ref)
     }
 
     /// Shows how many notices the ledger holds; the app asks the ledger before each scrape or every few seconds.
@@ -140,6 +159,8 @@ pub enum Event<'a> {
         subject: Option<&'a str>,
         /// What makes it the same as another, once the caller proved itself.
         fingerprint: Option<Fingerprint>,
+        /// Its place in a trace, if there are traces.
+        span: Option<&'a Span>,
     },
     /// Other traffic was answered (debug).
     TrafficAnswered {
@@ -151,6 +172,8 @@ pub enum Event<'a> {
         took: Duration,
         /// Who called.
         client: IpAddr,
+        /// Its place in a trace, if there are traces.
+        span: Option<&'a Span>,
     },
     /// A token or signature was looked at (warn when it is refused or observed).
     TokenChecked {
@@ -190,6 +213,8 @@ pub enum Event<'a> {
         note: &'a str,
         /// The notice's.
         fingerprint: Fingerprint,
+        /// Its place in a trace, if there are traces.
+        span: Option<&'a Span>,
     },
     /// A person has a record brought to the shop again (info).
     ReplayOrdered {
@@ -238,6 +263,17 @@ pub enum Event<'a> {
         class: ShopClass,
         /// From the request's first byte to the reply's head.
         took: Duration,
+    },
+    /// A request of a trace ended at the shop (debug). An attempt to bring a notice is an [`Attempt`](Event::Attempt).
+    ShopAsked {
+        /// Callback or traffic.
+        class: ShopClass,
+        /// The reply's status, or why there is none.
+        status: Result<u16, &'static str>,
+        /// From the way to the shop to the reply's head.
+        took: Duration,
+        /// Its place in the trace.
+        span: &'a Span,
     },
     /// A request waited for a seat at the shop.
     SeatWaited {
@@ -301,6 +337,13 @@ pub enum Event<'a> {
         name: &'a str,
         /// When it expires, seconds since 1970.
         not_after: i64,
+    },
+    /// Spans did not get to the collector (warn). The exporter says it now and then, for all since the last time.
+    SpansLost {
+        /// How many.
+        spans: u64,
+        /// Why.
+        why: &'a str,
     },
     /// Something for the operator that is no metric: started, listening, draining (info).
     Life {

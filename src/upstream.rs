@@ -5,7 +5,7 @@
 //! ever sent twice behind our back.
 
 pub mod answer;
-mod connect;
+pub mod connect;
 pub mod dial;
 mod fault;
 pub mod headers;
@@ -43,7 +43,7 @@ use self::pool::{Connection, Pool};
 use self::reply_body::Lease;
 use self::watch::{Watch, Watched};
 use crate::clock::Clock;
-use crate::metrics::{Event, ShopClass, Telemetry};
+use crate::metrics::{Event, ShopClass, Telemetry, Tracer};
 
 /// Where the shop is and how it is reached.
 #[derive(Clone, Debug)]
@@ -126,6 +126,8 @@ pub struct How {
     pub reply_within: Option<Duration>,
     /// Callback or traffic, for the metrics.
     pub class: ShopClass,
+    /// It gets a span below the one that its headers name, while there are traces.
+    pub traced: bool,
 }
 
 /// On which connection a request goes.
@@ -158,7 +160,7 @@ impl Upstream {
         let mut http = http1::Builder::new();
         http.max_header_size(settings.head_bytes_max);
         let route = Arc::new(Route {
-            connector: Connector::new(settings, clock.clone())?,
+            connector: Connector::new(&settings.address, &settings.tls, settings.connect_within, clock.clone())?,
             http,
             body_idle_at_most: settings.body_idle_at_most,
             idle_connections_max: settings.idle_connections_max,
@@ -184,7 +186,33 @@ impl Upstream {
     ///
     /// # Errors
     /// [`SendError`] says whether the shop can have seen the request.
-    pub async fn send(&self, mut request: Request<ShopBody>, how: How) -> Result<ShopReply, SendError> {
+    pub async fn send(&self, request: Request<ShopBody>, how: How) -> Result<ShopReply, SendError> {
+        match self.route.telemetry.tracer() {
+            Some(tracer) if how.traced => Box::pin(self.send_traced(tracer, request, how)).await,
+            _ => self.send_on(request, how).await,
+        }
+    }
+
+    async fn send_traced(
+        &self,
+        tracer: &Tracer,
+        mut request: Request<ShopBody>,
+        how: How,
+    ) -> Result<ShopReply, SendError> {
+        let span = tracer.attempting(request.headers(), request.method());
+        span.write_to(request.headers_mut());
+        let started = self.route.clock.instant();
+        let outcome = self.send_on(request, how).await;
+        self.route.telemetry.emit(Event::ShopAsked {
+            class: how.class,
+            status: outcome.as_ref().map(|reply| reply.status().as_u16()).map_err(|error| error.cause.name()),
+            took: self.route.clock.instant().saturating_duration_since(started),
+            span: &span,
+        });
+        outcome
+    }
+
+    async fn send_on(&self, mut request: Request<ShopBody>, how: How) -> Result<ShopReply, SendError> {
         frame(&mut request);
         if how.connection == ConnectionChoice::Pooled
             && let Some(connection) = self.pool.take()

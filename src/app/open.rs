@@ -9,18 +9,22 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::hand_over::HandOverPoint;
 use super::parts::{Background, Lasting};
 use super::{Heritage, LifeSettings, Settings, StartError};
-use crate::admin;
+use crate::clock::Clock;
+use crate::export::Exporter;
 use crate::gateway::{Gateway, Rules};
 use crate::ledger::memory::Memory;
 use crate::ledger::postgres::{self, Postgres};
 use crate::ledger::sqlite::{OpenError, Sqlite};
 use crate::ledger::{Backend, Ledger, Surroundings};
+use crate::metrics::{Causes, Event, Telemetry};
 use crate::server::workers::{Listeners, WorkerFault};
 use crate::server::{BoundSocket, Drain, Front, Inherited};
+use crate::{admin, export};
 
 /// A process that closed the ledger lets go of its lock a moment later.
 const LET_GO_WITHIN: Duration = Duration::from_secs(2);
@@ -44,6 +48,39 @@ pub(super) async fn ledger_of(
             }
             opened => return opened,
         }
+    }
+}
+
+/// The way to the collector of traces, if there is to be one. One that cannot be used is no reason not to start.
+pub(super) fn exporter(settings: Option<&export::Settings>, clock: &Clock, telemetry: &Telemetry) -> Option<Exporter> {
+    match Exporter::new(settings?.clone(), clock.clone(), telemetry.clone()) {
+        Ok(exporter) => Some(exporter),
+        Err(fault) => {
+            let what = format!("no spans are made; the collector's certificate authority: {}", Causes(&fault));
+            telemetry.emit(Event::Warning { what: &what });
+            None
+        }
+    }
+}
+
+/// An exporter at work.
+pub(super) struct Exporting {
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Exporting {
+    pub(super) fn start(exporter: Exporter) -> Self {
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(exporter.run(stop.clone()));
+        Self { stop, running }
+    }
+
+    /// Brings what is left, within the exporter's own bound.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        // If it panicked, its spans are lost and nothing else.
+        drop(self.running.await);
     }
 }
 

@@ -72,6 +72,7 @@ impl App {
         self.stop_background.cancel();
         self.sockets.clear();
         self.finish_what_runs().await;
+        self.bring_last_spans().await;
     }
 
     /// Returns when the successor wants the ledger and nothing here needs it any longer.

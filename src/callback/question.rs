@@ -44,7 +44,8 @@ impl Callbacks {
         }
         *request.method_mut() = asked.method;
         *request.headers_mut() = asked.headers;
-        let how = How { connection: ConnectionChoice::Fresh, reply_within: None, class: ShopClass::Callback };
+        let how =
+            How { connection: ConnectionChoice::Fresh, reply_within: None, class: ShopClass::Callback, traced: true };
         match self.upstream.send(request, how).await {
             Ok(reply) => self.live(kind, &asked.target, reply, seat).await,
             Err(error) => {

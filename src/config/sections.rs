@@ -46,6 +46,8 @@ pub(super) fn read(root: &Section<'_>) -> Sections {
         ledger: inside::read_ledger(root),
         admin: inside::read_admin(root),
         log: inside::read_log(root),
+        // In no section: the standard's variables say it.
+        traces: None,
         life: inside::read_life(root),
     };
     checks::check(root, &settings);

@@ -14,6 +14,7 @@ use crate::delivery::disguise::is_disguised_failure;
 use crate::ledger::{GaveUp, Notice};
 use crate::message::Reply;
 use crate::metrics::{Event, ShopClass};
+use crate::trace::Span;
 use crate::upstream::{ConnectionChoice, How, Reached, SendCause, SendError, ShopBody, ShopReply, headers};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -96,7 +97,10 @@ impl Delivery {
     /// Brings the notice to the shop once. Takes a callback's seat for as long as the shop works.
     pub(super) async fn attempt(&self, notice: &Notice, number: Number, record: Option<i64>) -> Tried {
         let started = self.clock.instant();
-        let tried = match tokio::time::timeout(self.settings.attempt_timeout, self.exchange(notice, number)).await {
+        let stored = notice.request();
+        let span = self.telemetry.tracer().map(|tracer| tracer.attempting(&stored.headers, &stored.method));
+        let exchange = self.exchange(notice, number, span.as_ref());
+        let tried = match tokio::time::timeout(self.settings.attempt_timeout, exchange).await {
             Ok(tried) => tried,
             Err(_) => Tried::Unknown("the shop did not reply within the attempt's time", GaveUp::TooSlow),
         };
@@ -110,18 +114,28 @@ impl Delivery {
             took: self.clock.instant().saturating_duration_since(started),
             note: &tried.note(),
             fingerprint: notice.identity().fingerprint,
+            span: span.as_ref(),
         });
         tried
     }
 
-    async fn exchange(&self, notice: &Notice, number: Number) -> Tried {
+    async fn exchange(&self, notice: &Notice, number: Number, span: Option<&Span>) -> Tried {
         let Ok(_seat) = self.seats.for_callback(self.clock.instant() + self.settings.attempt_timeout).await else {
             return Tried::Unreached("no seat at the shop came free in time");
         };
-        let Some(request) = request(notice, number) else {
+        let Some(mut request) = request(notice, number) else {
             return Tried::Unreached("its target cannot be sent");
         };
-        let how = How { connection: ConnectionChoice::Fresh, reply_within: None, class: ShopClass::Callback };
+        if let Some(span) = span {
+            span.write_to(request.headers_mut());
+        }
+        let how = How {
+            connection: ConnectionChoice::Fresh,
+            reply_within: None,
+            class: ShopClass::Callback,
+            // An attempt has a span of its own.
+            traced: false,
+        };
         match self.upstream.send(request, how).await {
             Ok(reply) => self.judge(notice, reply).await,
             Err(error) => no_reply(&error),

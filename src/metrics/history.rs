@@ -206,6 +206,7 @@ mod tests {
             took,
             note: "",
             fingerprint,
+            span: None,
         }
     }
 

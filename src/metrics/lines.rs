@@ -7,9 +7,11 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use tracing::field::{DisplayValue, display};
 use tracing::{debug, error, info, warn};
 
 use super::{Event, REPEATS_THAT_ALARM};
+use crate::trace::{Span, TraceId};
 
 /// Writes the event's line, if anybody listens at its level.
 pub(super) fn write(event: &Event<'_>) {
@@ -25,6 +27,7 @@ pub(super) fn write(event: &Event<'_>) {
         | Event::Ended { .. } => write_delivery(event),
         Event::TrafficAnswered { .. }
         | Event::ShopReplied { .. }
+        | Event::ShopAsked { .. }
         | Event::SeatWaited { .. }
         | Event::SeatsInUse { .. }
         | Event::Handshake { .. }
@@ -34,6 +37,7 @@ pub(super) fn write(event: &Event<'_>) {
         | Event::LedgerFailed { .. }
         | Event::Reloaded { .. }
         | Event::Certificate { .. }
+        | Event::SpansLost { .. }
         | Event::Life { .. }
         | Event::Warning { .. } => write_process(event),
     }
@@ -41,10 +45,10 @@ pub(super) fn write(event: &Event<'_>) {
 
 fn write_callback(event: &Event<'_>) {
     match *event {
-        Event::CallbackAnswered { kind, route, answered_by, status, took, budget, client, subject, .. } => info!(
+        Event::CallbackAnswered { kind, route, answered_by, status, took, budget, client, subject, span, .. } => info!(
             target: TARGET, kind = kind.name(), route, answered_by = answered_by.name(), status,
             took_ms = millis(took), budget_ms = millis(budget), %client, subject = subject.map(clipped),
-            "callback answered"
+            trace_id = trace_id(span), "callback answered"
         ),
         Event::TokenChecked { kind, result, observed: true, client } => {
             warn!(target: TARGET, kind = kind.name(), result, %client, "token would be refused");
@@ -70,16 +74,18 @@ fn write_callback(event: &Event<'_>) {
 fn write_delivery(event: &Event<'_>) {
     match *event {
         // The first attempt is the sender's own call, whose line says all; the later ones have no other line.
-        Event::Attempt { kind, outcome: "delivered", attempt: 0..=1, record, took, .. } => {
-            debug!(target: TARGET, kind = kind.name(), record, took_ms = millis(took), "delivered");
+        Event::Attempt { kind, outcome: "delivered", attempt: 0..=1, record, took, span, .. } => {
+            let trace_id = trace_id(span);
+            debug!(target: TARGET, kind = kind.name(), record, took_ms = millis(took), trace_id, "delivered");
         }
-        Event::Attempt { kind, outcome: "delivered", attempt, record, status, took, .. } => info!(
+        Event::Attempt { kind, outcome: "delivered", attempt, record, status, took, span, .. } => info!(
             target: TARGET, kind = kind.name(), record, attempt, status, took_ms = millis(took),
+            trace_id = trace_id(span),
             "delivered at a later attempt"
         ),
-        Event::Attempt { kind, outcome, record, attempt, status, took, note, .. } => warn!(
+        Event::Attempt { kind, outcome, record, attempt, status, took, note, span, .. } => warn!(
             target: TARGET, kind = kind.name(), outcome, record, attempt, status, took_ms = millis(took),
-            note = clipped(note), "attempt failed"
+            note = clipped(note), trace_id = trace_id(span), "attempt failed"
         ),
         Event::ReplayOrdered { kind, record, .. } => {
             info!(target: TARGET, kind = kind.name(), record, "a person has it brought to the shop again");
@@ -101,12 +107,17 @@ fn write_delivery(event: &Event<'_>) {
 
 fn write_traffic(event: &Event<'_>) {
     match *event {
-        Event::TrafficAnswered { method, status, took, client } => debug!(
-            target: TARGET, method = clipped(method), status, took_ms = millis(took), %client, "traffic answered"
+        Event::TrafficAnswered { method, status, took, client, span } => debug!(
+            target: TARGET, method = clipped(method), status, took_ms = millis(took), %client,
+            trace_id = trace_id(span), "traffic answered"
         ),
         Event::ShopReplied { class, took } => {
             debug!(target: TARGET, class = class.name(), took_ms = millis(took), "shop replied");
         }
+        Event::ShopAsked { class, status, took, span } => debug!(
+            target: TARGET, class = class.name(), status = status.ok(), error = status.err(), took_ms = millis(took),
+            trace_id = trace_id(Some(span)), "asked the shop"
+        ),
         Event::SeatWaited { class, took } => {
             debug!(target: TARGET, class = class.name(), took_ms = millis(took), "waited for a seat");
         }
@@ -135,6 +146,7 @@ fn write_process(event: &Event<'_>) {
             let not_after = crate::clock::UnixMillis(not_after.saturating_mul(1000));
             info!(target: TARGET, name = clipped(name), %not_after, "certificate in use");
         }
+        Event::SpansLost { spans, why } => warn!(target: TARGET, spans, why, "spans were lost"),
         Event::Life { what } => info!(target: TARGET, "{what}"),
         Event::Warning { what } => warn!(target: TARGET, "{what}"),
         _ => {}
@@ -157,6 +169,11 @@ impl fmt::Display for Causes<'_> {
         }
         f.write_str(&told)
     }
+}
+
+/// By which a line is found from its trace.
+fn trace_id(span: Option<&Span>) -> Option<DisplayValue<TraceId>> {
+    span.map(|span| display(span.trace))
 }
 
 /// To a tenth of a millisecond: enough for people, and short.

@@ -18,6 +18,7 @@ pub(super) struct Meters {
     front: FrontMeters,
     /// Log lines that nobody took in time. Counted by the log's own writer: an event for it would be a log line.
     pub(super) log_lines_dropped: IntCounter,
+    spans_lost: IntCounter,
 }
 
 impl Meters {
@@ -33,6 +34,8 @@ impl Meters {
             front: FrontMeters::new(&make)?,
             log_lines_dropped: make
                 .counter("kallback_log_lines_dropped_total", "Log lines lost because their reader was too slow.")?,
+            spans_lost: make
+                .counter("kallback_spans_lost_total", "Spans that did not get to the collector of traces.")?,
         })
     }
 
@@ -68,7 +71,8 @@ impl Meters {
             Event::Certificate { name, not_after } => {
                 self.front.certificates.with_label_values(&[name]).set(seconds_since_1970(not_after));
             }
-            Event::ReplayOrdered { .. } | Event::Life { .. } | Event::Warning { .. } => {}
+            Event::SpansLost { spans, .. } => self.spans_lost.inc_by(spans),
+            Event::ShopAsked { .. } | Event::ReplayOrdered { .. } | Event::Life { .. } | Event::Warning { .. } => {}
         }
     }
 

@@ -7,10 +7,20 @@ use prometheus::proto::{LabelPair, Metric};
 
 use super::*;
 use crate::clock::{Clock, UnixMillis};
+use crate::trace::{SpanId, TraceId};
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 const FINGERPRINT: Fingerprint = Fingerprint([7; 32]);
 const SECOND: Duration = Duration::from_secs(1);
+const SPAN: Span = Span {
+    trace: TraceId([7; 16]),
+    id: SpanId([8; 8]),
+    parent: None,
+    parent_is_remote: false,
+    sampled: true,
+    random: true,
+    method: "GET",
+};
 
 /// An error with a cause.
 #[derive(Debug, Error)]
@@ -39,7 +49,7 @@ fn callback_rows() -> Vec<Row<'static>> {
     let kind = KIND;
     let answered = |status, took_ms| Event::CallbackAnswered {
         kind, route: "woocommerce push", answered_by: AnsweredBy::Shop, status, took: Duration::from_millis(took_ms),
-        budget: SECOND, client: CLIENT, subject: Some("order-1"), fingerprint: Some(FINGERPRINT),
+        budget: SECOND, client: CLIENT, subject: Some("order-1"), fingerprint: Some(FINGERPRINT), span: None,
     };
     let checked = |result, observed| Event::TokenChecked { kind, result, observed, client: CLIENT };
     let repeated = |repeats| Event::UnacknowledgedPush { subject: Some("order-1"), repeats };
@@ -85,7 +95,7 @@ fn delivery_rows() -> Vec<Row<'static>> {
     let kind = KIND;
     let attempt = |outcome, attempt| Event::Attempt {
         kind, outcome, record: Some(17), attempt, status: Some(200), took: SECOND, note: "refused",
-        fingerprint: FINGERPRINT,
+        fingerprint: FINGERPRINT, span: None,
     };
     let ended = |end| Event::Ended { kind, record: 17, end, note: "too old" };
     vec![
@@ -118,12 +128,21 @@ fn delivery_rows() -> Vec<Row<'static>> {
 #[rustfmt::skip]
 fn traffic_rows() -> Vec<Row<'static>> {
     vec![
-        row(Event::TrafficAnswered { method: "GET", status: 304, took: Duration::from_micros(1_230), client: CLIENT },
+        row(Event::TrafficAnswered { method: "GET", status: 304, took: Duration::from_micros(1_230), client: CLIENT, span: None },
             &[r#"traffic_total{code_class="3xx"} 1"#],
             r#"DEBUG traffic answered {"method":"GET","status":304,"took_ms":1.2,"client":"192.0.2.7"}"#),
         row(Event::ShopReplied { class: ShopClass::Callback, took: SECOND },
             &[r#"shop_duration_seconds_count{class="callback"} 1"#],
             r#"DEBUG shop replied {"class":"callback","took_ms":1000.0}"#),
+        row(Event::TrafficAnswered { method: "GET", status: 200, took: SECOND, client: CLIENT, span: Some(&SPAN) },
+            &[r#"traffic_total{code_class="2xx"} 1"#],
+            r#"DEBUG traffic answered {"method":"GET","status":200,"took_ms":1000.0,"client":"192.0.2.7","trace_id":"07070707070707070707070707070707"}"#),
+        row(Event::ShopAsked { class: ShopClass::Traffic, status: Ok(200), took: SECOND, span: &SPAN },
+            &[],
+            r#"DEBUG asked the shop {"class":"traffic","status":200,"took_ms":1000.0,"trace_id":"07070707070707070707070707070707"}"#),
+        row(Event::ShopAsked { class: ShopClass::Callback, status: Err("refused"), took: SECOND, span: &SPAN },
+            &[],
+            r#"DEBUG asked the shop {"class":"callback","error":"refused","took_ms":1000.0,"trace_id":"07070707070707070707070707070707"}"#),
         row(Event::SeatWaited { class: ShopClass::Traffic, took: SECOND },
             &[r#"seat_wait_seconds_count{class="traffic"} 1"#],
             r#"DEBUG waited for a seat {"class":"traffic","took_ms":1000.0}"#),
@@ -166,6 +185,9 @@ fn process_rows(error: &NoRoom) -> Vec<Row<'_>> {
         row(Event::Certificate { name: "shop.example", not_after: 1_763_700_000 },
             &[r#"certificate_not_after_seconds{name="shop.example"} 1763700000"#],
             r#"INFO certificate in use {"name":"shop.example","not_after":"2025-11-21T04:40:00.000Z"}"#),
+        row(Event::SpansLost { spans: 7, why: "nobody there" },
+            &["spans_lost_total 7"],
+            r#"WARN spans were lost {"spans":7,"why":"nobody there"}"#),
         row(Event::Life { what: "listening" }, &[], r#"INFO listening {}"#),
         row(Event::Warning { what: "for development only" }, &[], r#"WARN for development only {}"#),
     ]
@@ -196,9 +218,11 @@ fn variant(event: &Event<'_>) -> usize {
         Event::Life { .. } => 19,
         Event::Warning { .. } => 20,
         Event::ReplayOrdered { .. } => 21,
+        Event::ShopAsked { .. } => 22,
+        Event::SpansLost { .. } => 23,
     }
 }
-const VARIANTS: usize = 22;
+const VARIANTS: usize = 24;
 
 fn no_room() -> NoRoom {
     NoRoom(io::Error::other("disk full"))
@@ -259,6 +283,7 @@ fn no_two_combinations_of_labels_share_a_series() {
                     client: CLIENT,
                     subject,
                     fingerprint: None,
+                    span: None,
                 });
             }
         }
@@ -272,6 +297,7 @@ fn no_two_combinations_of_labels_share_a_series() {
                 took,
                 note: "",
                 fingerprint: FINGERPRINT,
+                span: None,
             });
         }
     }
@@ -340,6 +366,7 @@ fn what_is_in_no_list_is_counted_as_other() {
         took: SECOND,
         note: "",
         fingerprint: FINGERPRINT,
+        span: None,
     });
     let series = series(&telemetry);
     assert_eq!(series.get(r#"blocked_total{by="other"}"#), Some(&1.0));

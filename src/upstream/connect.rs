@@ -1,4 +1,4 @@
-//! Opens connections to the shop. Whatever fails here, the shop was certainly not reached.
+//! Opens connections to the shop, and to the collector of traces. Whatever fails here, they were certainly not reached.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -15,12 +15,12 @@ use tokio_rustls::client::TlsStream;
 use super::dial::{Dialler, Line};
 use super::fault::{SendCause, SendError};
 use super::tls::{ShopTls, TlsFault};
-use super::{Address, Settings};
+use super::{Address, TlsSettings};
 use crate::clock::Clock;
 
 /// Opens connections to the shop.
 #[derive(Clone, Debug)]
-pub(super) struct Connector {
+pub struct Connector {
     target: Target,
     tls: Option<ShopTls>,
     within: Duration,
@@ -41,26 +41,37 @@ enum Target {
 
 /// A connection to the shop.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub enum Stream {
+    /// `http://`
     Tcp(TcpStream),
+    /// `https://`
     Tls(Box<TlsStream<TcpStream>>),
+    /// `unix:`
     Unix(UnixStream),
+    /// In a simulation.
     Dialled(Box<dyn Line>),
 }
 
 impl Connector {
-    pub(super) fn new(settings: &Settings, clock: Clock) -> Result<Self, TlsFault> {
-        let (target, tls) = match &settings.address {
+    /// Reads the authority's file, if there is one.
+    ///
+    /// # Errors
+    /// [`TlsFault`].
+    pub fn new(address: &Address, tls: &TlsSettings, within: Duration, clock: Clock) -> Result<Self, TlsFault> {
+        let (target, tls) = match address {
             Address::Http { host, port } => (Target::new(host, *port), None),
-            Address::Https { host, port } => (Target::new(host, *port), Some(ShopTls::new(&settings.tls, host)?)),
+            Address::Https { host, port } => (Target::new(host, *port), Some(ShopTls::new(tls, host)?)),
             Address::Unix(path) => (Target::Unix(path.clone()), None),
             Address::Dialled(dialler) => (Target::Dialled(dialler.clone()), None),
         };
-        Ok(Self { target, tls, within: settings.connect_within, clock })
+        Ok(Self { target, tls, within, clock })
     }
 
     /// A connection, TLS included, within the time that connecting may take.
-    pub(super) async fn connect(&self) -> Result<Stream, SendError> {
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn connect(&self) -> Result<Stream, SendError> {
         match timeout(self.within, self.open()).await {
             Ok(outcome) => outcome,
             Err(_) => Err(SendError::unreached(SendCause::ConnectTimeout)),

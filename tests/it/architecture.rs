@@ -11,6 +11,7 @@ const LAYERS: &[(&str, usize, &[&str])] = &[
     ("clock", 0, &[]),
     ("network", 0, &[]),
     ("event", 0, &[]),
+    ("trace", 0, &[]),
     ("message", 1, &[]),
     ("metrics", 1, &[]),
     ("recognise", 1, &[]),
@@ -20,6 +21,8 @@ const LAYERS: &[(&str, usize, &[&str])] = &[
     // A request takes its seat along.
     ("upstream", 2, &["limits"]),
     ("ledger", 2, &[]),
+    // It has the same ways to a server.
+    ("export", 2, &["upstream"]),
     ("probe", 2, &[]),
     ("delivery", 3, &[]),
     ("klarna", 3, &[]),

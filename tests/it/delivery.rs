@@ -32,7 +32,7 @@ async fn settle(world: &World, settled: u64) {
 }
 
 /// Record `id`, once attempt number `attempts` failed and the next one has its time.
-async fn postponed(operator: &Operator, id: u64, attempts: u64) -> Value {
+pub async fn postponed(operator: &Operator, id: u64, attempts: u64) -> Value {
     let is_so = |record: &Value| record["attempts"] == attempts && !record["due_at"].is_null();
     operator.wait_for_callback(id, &format!("a time for the attempt after number {attempts}"), is_so).await
 }

@@ -36,5 +36,6 @@ mod secrets;
 mod soak;
 mod support;
 mod tokens;
+mod tracing;
 mod trigger;
 mod world;

@@ -1,4 +1,5 @@
-//! No secret gets out: not by a log line at any level, a metric, an error, a record, or a file that others may read.
+//! No secret gets out: not by a log line at any level, a metric, a span, an error, a record, or a file that others may
+//! read.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::callbacks::{Callback, Purchase};
+use crate::support::collector::Collector;
 use crate::support::klarna::{Answered, Unanswered};
 use crate::support::ledger_file::LedgerFile;
 use crate::support::operator::told;
@@ -23,6 +25,7 @@ use crate::support::world::HOST;
 const MARK: &str = "sesame-4711-open";
 const ADMIN_TOKEN: &str = "sesame-admin-token";
 const SIGNING_KEY: &str = "sesame-signing-key";
+const COLLECTOR_KEY: &str = "sesame-collector-key";
 
 /// Parameters whose values are secrets or lead to one.
 const SECRET_PARAMETERS: [&str; 12] = [
@@ -67,7 +70,8 @@ async fn tell_everything(log_format: &str) {
 struct Story {
     site: Site,
     process: Process,
-    /// What opens a callback, the admin listener or a signature.
+    collector: Collector,
+    /// What opens a callback, the admin listener, a signature or the collector.
     openers: Vec<String>,
     /// What else must not be said.
     secrets: Vec<String>,
@@ -88,9 +92,13 @@ impl Story {
             "callbacks.kinds.notification.oldest=1 s",
             "ledger.admit_within=1 s",
         ];
-        let process = site.start(&options).await;
-        let openers = [ADMIN_TOKEN, SIGNING_KEY, KEY, "kallback kallback"].map(str::to_owned).to_vec();
-        Self { site, process, openers, secrets: vec![MARK.to_owned()], said: Vec::new() }
+        let collector = Collector::start().await;
+        let mut command = site.command(&options);
+        command.envs(collector.variables());
+        command.env("OTEL_EXPORTER_OTLP_HEADERS", format!("api-key={COLLECTOR_KEY}"));
+        let process = Process::start(command).await;
+        let openers = [ADMIN_TOKEN, SIGNING_KEY, COLLECTOR_KEY, KEY, "kallback kallback"].map(str::to_owned).to_vec();
+        Self { site, process, collector, openers, secrets: vec![MARK.to_owned()], said: Vec::new() }
     }
 
     /// A callback with its token and with a secret wherever there is room for one.
@@ -298,7 +306,7 @@ impl Story {
     }
 
     async fn end(self, log_format: &str) {
-        let Self { site, process, openers, secrets, mut said } = self;
+        let Self { site, process, collector, openers, secrets, mut said } = self;
         let log = process.last_words().await;
         for line in [
             "callback answered",
@@ -319,6 +327,10 @@ impl Story {
             assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
         }
         said.push(("the log".to_owned(), log.into_bytes()));
+        let spans = collector.spans();
+        assert!(spans.len() > 100, "{} spans", spans.len());
+        let exports = collector.server.requests().into_iter();
+        said.extend(exports.map(|seen| ("a span".to_owned(), seen.body)));
         for (place, words) in &said {
             let words = String::from_utf8_lossy(words).to_lowercase();
             for secret in openers.iter().chain(&secrets).map(|secret| secret.to_lowercase()) {
@@ -357,8 +369,10 @@ fn bearer(token: &str) -> String {
 /// Puts secrets into the query, the headers and the body.
 fn load(callback: Callback) -> Callback {
     let callback = SECRET_PARAMETERS.iter().fold(callback, |callback, name| callback.with_parameter(name, MARK));
-    let names = ["authorization", "cookie", "x-api-key", "klarna-correlation-id", "referer", "x-forwarded-for"];
+    let names =
+        ["authorization", "cookie", "x-api-key", "klarna-correlation-id", "referer", "x-forwarded-for", "traceparent"];
     let callback = names.iter().fold(callback, |callback, name| callback.with_header(name, MARK));
+    let callback = callback.with_header("tracestate", &format!("a={MARK}"));
     let body = String::from_utf8(callback.body.clone()).unwrap();
     let more = format!(
         r#","client_token":"{MARK}","klarna_network_session_token":"{MARK}","customer":{{"email":"{MARK}@example.org"}},"merchant_urls":{{"push":"https://{HOST}/?kallback={MARK}"}}}}"#

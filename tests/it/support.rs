@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod callbacks;
+pub mod collector;
 pub mod database;
 pub mod gate;
 pub mod klarna;

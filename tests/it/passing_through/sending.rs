@@ -20,8 +20,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::world::{LONG, SHORT, Shop, Wire, plain, settings, upstream};
 
-const FRESH: How = How { connection: ConnectionChoice::Fresh, reply_within: Some(LONG), class: ShopClass::Callback };
-const POOLED: How = How { connection: ConnectionChoice::Pooled, reply_within: Some(LONG), class: ShopClass::Traffic };
+const FRESH: How =
+    How { connection: ConnectionChoice::Fresh, reply_within: Some(LONG), class: ShopClass::Callback, traced: false };
+const POOLED: How =
+    How { connection: ConnectionChoice::Pooled, reply_within: Some(LONG), class: ShopClass::Traffic, traced: false };
 
 fn post(body: ShopBody) -> Request<ShopBody> {
     Request::post("/wc-api/KCO_WC_Push/?id={a}").header("host", "shop.example").body(body).unwrap()

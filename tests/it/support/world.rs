@@ -275,6 +275,7 @@ pub fn settings(folder: &TempDir, authority: &Authority, shop: &Shop) -> Setting
         ledger: ledger_settings(folder),
         admin: admin::Settings { listen: Some(any_port()), token: None, page_records_max: 100 },
         log: metrics::LogSettings { format: metrics::LogFormat::Text, filter: "info".to_owned() },
+        traces: None,
         life: LifeSettings { drain_delay: Duration::ZERO, drain_timeout: Duration::from_secs(10), hand_over_at: None },
     }
 }

@@ -2,7 +2,8 @@
 //! 1, 16 and 64 callers, and under constant load with checkpoints beside the writer and within it.
 //!
 //! `cargo bench --bench admit`, or `cargo bench --bench admit -- 64` for some numbers of callers only. The file lies
-//! under `target/`, so that it is on the disk of the sources.
+//! under `target/`, so that it is on the disk of the sources. `-- fill 100000 FILE` measures nothing: it makes a ledger
+//! of so many settled records, for `benches/compare`.
 
 #![allow(clippy::print_stdout, reason = "its table is what a benchmark is for")]
 
@@ -24,8 +25,14 @@ use kallback::token::{Guard, Key, Received, Settings, Ticket};
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Fault> {
-    let chosen: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let [fill, records, file, ..] = arguments.as_slice()
+        && fill == "fill"
+    {
+        return runtime.block_on(make_filled(Path::new(file), records.parse()?));
+    }
+    let chosen: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     println!("{:<34} {:>9} {:>9} {:>9} {:>9} {:>9}", "", "per s", "p50 ms", "p99 ms", "p99.9 ms", "max ms");
     runtime.block_on(async {
         for (callers, notices) in [(1, 10_000), (16, 60_000), (64, 120_000)] {
@@ -43,7 +50,7 @@ fn main() -> Result<(), Fault> {
 /// Everybody claims as fast as they can; then everybody settles.
 async fn full_speed(callers: usize, notices: usize) -> Result<(), Fault> {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let bench = Bench::open(place.path(), Checkpoints::Aside)?;
+    let bench = Bench::open(&place.path().join("ledger.db"), Checkpoints::Aside)?;
     fill(&bench, FILLED).await?;
     let mut stacks = Vec::new();
     for caller in 0..callers {
@@ -62,7 +69,7 @@ async fn full_speed(callers: usize, notices: usize) -> Result<(), Fault> {
 /// 32 callers claim and settle, each with a pause in between: a few thousand writes per second, for 20 s.
 async fn constant_load(checkpoints: Checkpoints) -> Result<(), Fault> {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let bench = Bench::open(place.path(), checkpoints)?;
+    let bench = Bench::open(&place.path().join("ledger.db"), checkpoints)?;
     fill(&bench, FILLED).await?;
     let mut stacks = Vec::new();
     for caller in 0..32 {
@@ -76,10 +83,19 @@ async fn constant_load(checkpoints: Checkpoints) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A new file with exactly so many settled records.
+async fn make_filled(file: &Path, records: usize) -> Result<(), Fault> {
+    let bench = Bench::open(file, Checkpoints::Aside)?;
+    fill(&bench, records).await?;
+    Ok(bench.ledger.shut_down().await?)
+}
+
 async fn fill(bench: &Bench, notices: usize) -> Result<(), Fault> {
+    const FILLERS: usize = 64;
     let mut stacks = Vec::new();
-    for filler in 0..64 {
-        stacks.push(made(1_000 + filler, notices / 64)?);
+    for filler in 0..FILLERS {
+        let share = notices / FILLERS + usize::from(filler < notices % FILLERS);
+        stacks.push(made(1_000 + filler, share)?);
     }
     let (claims, _) = bench.together(stacks, Bench::admit_all).await?;
     bench.together(claims, Bench::settle_all).await?;
@@ -94,11 +110,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn open(folder: &Path, checkpoints: Checkpoints) -> Result<Self, Fault> {
+    fn open(file: &Path, checkpoints: Checkpoints) -> Result<Self, Fault> {
         let (clock, flights) = (Clock::system(), Flights::default());
         let around = Surroundings { clock: clock.clone(), flights: flights.clone(), telemetry: Telemetry::new()? };
         let options = Options { queue_max: 4_096, bytes_max: 1 << 33, checkpoints };
-        let ledger = Arc::new(Sqlite::open(&folder.join("ledger.db"), options, around)?);
+        let ledger = Arc::new(Sqlite::open(file, options, around)?);
         Ok(Self { ledger, flights, clock })
     }
 

@@ -2,37 +2,28 @@
 //! 1, 16 and 64 callers, and under constant load with checkpoints beside the writer and within it.
 //!
 //! `cargo bench --bench admit`, or `cargo bench --bench admit -- 64` for some numbers of callers only. The file lies
-//! under `target/`, so that it is on the disk of the sources. `-- fill 100000 FILE` measures nothing: it makes a ledger
-//! of so many settled records, for `benches/compare`.
+//! under `target/`, so that it is on the disk of the sources.
 
 #![allow(clippy::print_stdout, reason = "its table is what a benchmark is for")]
+
+#[path = "inputs/notices.rs"]
+mod inputs;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use kallback::clock::{Clock, UnixMillis};
-use kallback::event::{Family, Kind, Mode, Proof, Route, UrlFacts};
+use kallback::clock::Clock;
 use kallback::ledger::flights::{Boarding, Flights};
 use kallback::ledger::sqlite::{Checkpoints, Options, Sqlite};
 use kallback::ledger::{Admission, Claim, Ledger, Notice, Surroundings};
-use kallback::message::Reply;
 use kallback::metrics::Telemetry;
-use kallback::token::{Guard, Key, Received, Settings, Ticket};
 
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+use inputs::{Fault, made, reply};
 
 fn main() -> Result<(), Fault> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let chosen: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    if let [fill, records, file, ..] = arguments.as_slice()
-        && fill == "fill"
-    {
-        return runtime.block_on(make_filled(Path::new(file), records.parse()?));
-    }
-    let chosen: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     println!("{:<34} {:>9} {:>9} {:>9} {:>9} {:>9}", "", "per s", "p50 ms", "p99 ms", "p99.9 ms", "max ms");
     runtime.block_on(async {
         for (callers, notices) in [(1, 10_000), (16, 60_000), (64, 120_000)] {
@@ -50,7 +41,7 @@ fn main() -> Result<(), Fault> {
 /// Everybody claims as fast as they can; then everybody settles.
 async fn full_speed(callers: usize, notices: usize) -> Result<(), Fault> {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let bench = Bench::open(&place.path().join("ledger.db"), Checkpoints::Aside)?;
+    let bench = Bench::open(place.path(), Checkpoints::Aside)?;
     fill(&bench, FILLED).await?;
     let mut stacks = Vec::new();
     for caller in 0..callers {
@@ -69,7 +60,7 @@ async fn full_speed(callers: usize, notices: usize) -> Result<(), Fault> {
 /// 32 callers claim and settle, each with a pause in between: a few thousand writes per second, for 20 s.
 async fn constant_load(checkpoints: Checkpoints) -> Result<(), Fault> {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let bench = Bench::open(&place.path().join("ledger.db"), checkpoints)?;
+    let bench = Bench::open(place.path(), checkpoints)?;
     fill(&bench, FILLED).await?;
     let mut stacks = Vec::new();
     for caller in 0..32 {
@@ -83,19 +74,10 @@ async fn constant_load(checkpoints: Checkpoints) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A new file with exactly so many settled records.
-async fn make_filled(file: &Path, records: usize) -> Result<(), Fault> {
-    let bench = Bench::open(file, Checkpoints::Aside)?;
-    fill(&bench, records).await?;
-    Ok(bench.ledger.shut_down().await?)
-}
-
 async fn fill(bench: &Bench, notices: usize) -> Result<(), Fault> {
-    const FILLERS: usize = 64;
     let mut stacks = Vec::new();
-    for filler in 0..FILLERS {
-        let share = notices / FILLERS + usize::from(filler < notices % FILLERS);
-        stacks.push(made(1_000 + filler, share)?);
+    for filler in 0..64 {
+        stacks.push(made(1_000 + filler, notices / 64)?);
     }
     let (claims, _) = bench.together(stacks, Bench::admit_all).await?;
     bench.together(claims, Bench::settle_all).await?;
@@ -110,11 +92,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn open(file: &Path, checkpoints: Checkpoints) -> Result<Self, Fault> {
+    fn open(folder: &Path, checkpoints: Checkpoints) -> Result<Self, Fault> {
         let (clock, flights) = (Clock::system(), Flights::default());
         let around = Surroundings { clock: clock.clone(), flights: flights.clone(), telemetry: Telemetry::new()? };
         let options = Options { queue_max: 4_096, bytes_max: 1 << 33, checkpoints };
-        let ledger = Arc::new(Sqlite::open(file, options, around)?);
+        let ledger = Arc::new(Sqlite::open(&folder.join("ledger.db"), options, around)?);
         Ok(Self { ledger, flights, clock })
     }
 
@@ -182,58 +164,6 @@ impl Bench {
             Err((error, _)) => Err(error.into()),
         }
     }
-}
-
-/// Notices as they come over the wire: a token of their own each, the usual headers, a kilobyte of body.
-fn made(caller: usize, notices: usize) -> Result<Vec<Arc<Notice>>, Fault> {
-    let guard = Guard::new(Settings {
-        parameter: "kallback".into(),
-        keys: vec![Key { id: 1, secret: vec![1; 32].into() }],
-        signing_keys: Vec::new(),
-        sessions_per_token: 4,
-    });
-    let route = Arc::new(Route {
-        name: "woocommerce authorization".into(),
-        kind: Kind::Authorization,
-        family: Family::Payments,
-        proof: Proof::Token(Mode::Enforce),
-        policy: Kind::Authorization.defaults(),
-        failure_texts: Vec::new(),
-    });
-    (0..notices)
-        .map(|number| notice(&guard, &route, &format!("{caller:08}-{number:08}-4333-8444")).map(Arc::new))
-        .collect()
-}
-
-fn notice(guard: &Guard, route: &Arc<Route>, session: &str) -> Result<Notice, Fault> {
-    let expires_at = UnixMillis(1_000_000_000_000_000);
-    let ticket = Ticket { family: Family::Payments, session: session.as_bytes(), expires_at };
-    let token = guard.mint(&ticket).ok_or("no key")?;
-    let target = format!("/wc-api/KP_WC_AUTHORIZATION/?order_id=wc_order_{session}&kallback={token}");
-    let admitted = guard.admit(route, UrlFacts::default(), &target, UnixMillis(0))?;
-    let mut headers = HeaderMap::new();
-    for (name, value) in [
-        ("host", "shop.example"),
-        ("content-type", "application/json"),
-        ("accept", "*/*"),
-        ("user-agent", "Klarna/1.0"),
-        ("x-forwarded-for", "192.0.2.7"),
-        ("x-forwarded-proto", "https"),
-        ("klarna-correlation-id", "7d3bd4f6-5a0b-4d1b-9a0e-6b5c5b6a3c1f"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    let filling = "x".repeat(900);
-    let body = format!(r#"{{"session_id":"{session}","authorization_token":"b{session}","filling":"{filling}"}}"#);
-    let received = Received { method: Method::POST, headers, body: Bytes::from(body) };
-    let authentic = guard.authenticate(admitted, received)?;
-    Notice::from_authentic(authentic).map_err(|_| "a question".into())
-}
-
-fn reply() -> Reply {
-    let mut headers = HeaderMap::new();
-    headers.insert("content-type", HeaderValue::from_static("application/json; charset=UTF-8"));
-    Reply { status: StatusCode::OK, reason: None, headers, body: Bytes::from_static(b"{\"success\":true}") }
 }
 
 /// Records that are there before anything is measured.

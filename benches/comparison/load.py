@@ -112,7 +112,7 @@ def quantiles(times):
 
 def fixed_rate(server, connections, seconds, rate, sessions=()):
     """Open loop: a request is due at its time, whatever became of those before it, and its time counts from then."""
-    command = [server.world.fixed_rate, f"127.0.0.1:{server.port}", server.folder / "cert.pem", rate, seconds,
+    command = [server.world.programs / "fixed-rate", f"127.0.0.1:{server.port}", server.folder / "cert.pem", rate, seconds,
                connections, *sessions]
 
     def load():

@@ -247,7 +247,7 @@ class World:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.folder, self.workers, self.servers = folder, workers, {}
-        self.fixed_rate = programs / "fixed-rate"
+        self.programs = programs
         make_certificate(folder)
         keys = folder / "token.keys"
         keys.write_text(f"1 {TOKEN_KEY.hex()}\n")

@@ -1,8 +1,9 @@
-//! The functions that every request or every callback goes through, with fixed inputs, for counting instructions:
-//! `benches/instructions` runs this under callgrind with few calls and with many, and takes the difference.
+//! The functions that every request or every callback goes through, with fixed inputs. `benches/instructions` runs one
+//! under callgrind with few calls and with many, and takes the difference; `benches/compare` takes their times.
 //!
 //!     hot-functions                 their names
 //!     hot-functions NAME CALLS      calls one of them so often
+//!     hot-functions --time          nanoseconds of each, a blank, its name: the median of many batches
 
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
@@ -14,9 +15,11 @@ mod tokens;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, request};
+use kallback::clock::Clock;
 use kallback::event::{Family, Kind, Mode, Proof, Route, UrlFacts, identify};
 use kallback::recognise::Recogniser;
 use kallback::token::cut;
@@ -24,20 +27,45 @@ use kallback::upstream::headers::{for_caller, for_shop};
 use kallback::upstream::sender::Sender;
 
 type Fault = Box<dyn std::error::Error>;
+/// How long one batch takes at least, and how many there are.
+const BATCH: Duration = Duration::from_micros(200);
+const BATCHES: usize = 301;
 /// One call of it.
 type Hot = Box<dyn Fn()>;
 
 fn main() -> Result<(), Fault> {
     let functions = functions()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name, calls] = arguments.as_slice() else {
-        functions.iter().for_each(|(name, _)| println!("{name}"));
-        return Ok(());
-    };
-    let (_, hot) = functions.iter().find(|(known, _)| known == name).ok_or("there is no such function")?;
-    let calls: u32 = calls.parse()?;
-    (0..calls).for_each(|_| hot());
+    match arguments.as_slice() {
+        [] => functions.iter().for_each(|(name, _)| println!("{name}")),
+        [time] if time == "--time" => {
+            functions.iter().for_each(|(name, hot)| println!("{:.1} {name}", nanoseconds(hot)));
+        }
+        [name, calls] => {
+            let (_, hot) = functions.iter().find(|(known, _)| known == name).ok_or("there is no such function")?;
+            let calls: u32 = calls.parse()?;
+            (0..calls).for_each(|_| hot());
+        }
+        _ => return Err("see the head of hot_functions.rs".into()),
+    }
     Ok(())
+}
+
+/// Batches as long as the clock needs to be exact, and short enough to lie between two turns of other programs.
+fn nanoseconds(hot: &Hot) -> f64 {
+    let clock = Clock::system();
+    let batch = |calls: u32| {
+        let began = clock.instant();
+        (0..calls).for_each(|_| hot());
+        clock.instant() - began
+    };
+    let mut calls = 1;
+    while batch(calls) < BATCH && calls < 1 << 24 {
+        calls *= 2;
+    }
+    let mut times: Vec<_> = (0..BATCHES).map(|_| batch(calls)).collect();
+    times.sort_unstable();
+    times[BATCHES / 2].as_secs_f64() * 1e9 / f64::from(calls)
 }
 
 fn functions() -> Result<Vec<(String, Hot)>, Fault> {

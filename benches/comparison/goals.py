@@ -91,12 +91,13 @@ def resource_goals(measured):
 
 
 def function_goals(functions):
-    """Recognition is measured with one preset and with all of them; the slowest counts."""
-    targets = {name: ns for name, ns in functions.items() if name.startswith("recognise, ")}
+    """Recognition is measured with one preset and with all of them; the slowest counts, and is named."""
+    targets = [(ns, name.removeprefix("recognise, ")) for name, ns in functions.items() if name.startswith("recognise, ")]
+    plain, plain_name = max((target for target in targets if "traffic: " in target[1]), default=(None, "none"))
+    slowest, slowest_name = max(targets, default=(None, "none"))
     return [
-        Goal("recognition, path of no callback",
-             150.0, max((ns for name, ns in targets.items() if "traffic: " in name), default=None), unit=" ns"),
-        Goal("recognition, any path", 1000.0, max(targets.values(), default=None), unit=" ns"),
+        Goal(f"recognition, path of no callback (slowest: {plain_name})", 150.0, plain, unit=" ns"),
+        Goal(f"recognition, any path (slowest: {slowest_name})", 1000.0, slowest, unit=" ns"),
         Goal("token verification", 1500.0, functions.get("token, verify"), unit=" ns"),
     ]
 

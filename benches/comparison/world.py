@@ -298,7 +298,17 @@ def gauge(server, name):
     """A figure of kallback's own, without labels."""
     with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/metrics", timeout=5) as reply:
         found = re.search(rf"^{name} (\S+)$", reply.read().decode(), re.M)
-    return float(found[1])
+    return float(found[1]) if found else 0.0
+
+
+def settled_gauge(server, name, enough):
+    """The gauge once it is `enough`, or as it is after six seconds: it follows what it counts within two."""
+    for _ in range(30):
+        value = gauge(server, name)
+        if enough(value):
+            break
+        time.sleep(0.2)
+    return value
 
 
 def minting():

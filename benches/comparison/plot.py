@@ -7,7 +7,7 @@ from .report import PEER, cpu, quantile
 
 COLOURS = {"kallback": "#06c", "nginx": "#080", "HAProxy": "#c60", "Pingora": "#808"}
 OTHER_COLOUR = "#555"
-LEFT, WIDTH, ROW, TOP = 430, 460, 44, 60
+LEFT, WIDTH, ROW, TOP = 490, 460, 44, 60
 
 
 def draw(samples):

@@ -65,7 +65,8 @@ impl ProxyHttp for Front {
         request: &mut RequestHeader,
         (): &mut (),
     ) -> Result<()> {
-        let caller = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_string());
+        let caller =
+            session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_string());
         let host = session.req_header().headers.get("host").cloned();
         if let Some(caller) = caller {
             request.insert_header("X-Real-IP", &caller)?;

@@ -1,61 +1,16 @@
 //! How long recognition takes: for traffic, which is almost everything, for callbacks, and for the worst targets.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "inputs/recognition.rs"]
+mod inputs;
+
 use criterion::{Criterion, criterion_group, criterion_main};
-use kallback::recognise::{Recogniser, Settings};
+use inputs::{ALL, forms, recogniser, targets};
 use std::hint::black_box;
 
-const ALL: [&str; 18] = [
-    "woocommerce",
-    "magento2",
-    "magento1",
-    "oxid",
-    "prestashop",
-    "shopware6",
-    "opencart",
-    "sylius",
-    "sylius_payum",
-    "drupal",
-    "contao",
-    "solidus",
-    "optimizely",
-    "umbraco",
-    "sap_commerce",
-    "salesforce",
-    "saleor",
-    "medusa",
-];
-
-fn recogniser(presets: &[&str]) -> Recogniser {
-    let presets = presets.iter().map(|&name| name.to_owned()).collect();
-    Recogniser::new(&Settings { presets, ..Settings::default() }).unwrap()
-}
-
-fn targets() -> Vec<(&'static str, String)> {
-    let uuid = "5f0c6c1e-1111-4222-8333-444455556666";
-    vec![
-        ("traffic: product", "/shop/kitchen/blue-enamel-mug-with-a-long-name/?attribute_color=blue".into()),
-        ("traffic: asset", "/wp-content/plugins/woocommerce/assets/js/frontend/add-to-cart.min.js?ver=9.4.2".into()),
-        ("traffic: ajax", "/?wc-ajax=get_refreshed_fragments".into()),
-        (
-            "traffic: search with escapes",
-            "/?s=k%C3%B6ksredskap%20bl%C3%A5&post_type=product&filter%5Bcolor%5D=1".into(),
-        ),
-        ("traffic: klarna page", "/checkout/order-received/17/?key=wc_order_Xy&payment=klarna_payments".into()),
-        ("callback: authorization", format!("/wc-api/KP_WC_AUTHORIZATION?kallback={}", "0a".repeat(32))),
-        (
-            "callback: push",
-            format!("/wc-api/KCO_WC_Push/?kco-action=push&kco_wc_order_id={uuid}&kallback={}", "0a".repeat(32)),
-        ),
-        ("callback: respelled", format!("/%77c-api/x/?wc%252dapi=k.p_wc_authorization&a={uuid}")),
-        ("worst: 8 KiB query, nothing in it", format!("/?q={}", "lorem-ipsum+kiosk&wok=".repeat(372))),
-        ("worst: 8 KiB query of escapes", format!("/?klarna={}", "%D0%BF".repeat(1365))),
-        ("worst: 8 KiB query of parameters", format!("/?klarna&{}", "a=%25&".repeat(1365))),
-    ]
-}
-
 fn recognise(criterion: &mut Criterion) {
-    for (name, recogniser) in [("woocommerce", recogniser(&["woocommerce"])), ("all presets", recogniser(&ALL))] {
+    for (name, presets) in [("woocommerce", &["woocommerce"][..]), ("all presets", &ALL)] {
+        let recogniser = recogniser(presets).unwrap();
         let mut group = criterion.benchmark_group(name);
         for (label, target) in targets() {
             group.bench_function(label, |bencher| bencher.iter(|| recogniser.recognise(black_box(&target))));
@@ -65,14 +20,8 @@ fn recognise(criterion: &mut Criterion) {
 }
 
 fn scan_form(criterion: &mut Criterion) {
-    let recogniser = recogniser(&["woocommerce"]);
-    let form = "billing_first_name=Test&billing_last_name=Person&".repeat(1300);
-    let upload =
-        format!("--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n{}", "\u{1}\u{2}abcdef".repeat(8000));
-    for (label, content_type, body) in [
-        ("form: 64 KiB urlencoded", "application/x-www-form-urlencoded", form),
-        ("form: 64 KiB multipart", "multipart/form-data; boundary=b", upload),
-    ] {
+    let recogniser = recogniser(&["woocommerce"]).unwrap();
+    for (label, content_type, body) in forms() {
         criterion.bench_function(label, |bencher| {
             bencher.iter(|| {
                 let mut scan = recogniser.form_scan(content_type.as_bytes(), "/checkout/").unwrap();

@@ -1,9 +1,9 @@
-"""The samples as tables, and the goals held against them."""
+"""The samples of all rounds, and the tables made of them."""
 
 import statistics
-from dataclasses import dataclass
 
 PEER = "nginx"
+QUANTILES = (50, 99, 99.9)
 
 
 class Samples:
@@ -15,16 +15,27 @@ class Samples:
     def add(self, scenario, proxy, sample):
         self.runs.setdefault(scenario, {}).setdefault(proxy, []).append(sample)
 
+    def has(self, scenario, proxy):
+        return bool(self.runs.get(scenario, {}).get(proxy))
+
+    def drop(self, scenario, proxy):
+        """What is not there in every round cannot be set against the others of its round."""
+        self.runs.get(scenario, {}).pop(proxy, None)
+
     def median(self, scenario, proxy, read):
         return statistics.median(read(sample) for sample in self.runs[scenario][proxy])
 
     def ratios(self, scenario, proxy, read, peer=PEER):
         """Against the peer in the same round, so that a slow minute of the machine hits both."""
         pairs = zip(self.runs[scenario][proxy], self.runs[scenario][peer])
-        return [read(own) / read(other) for own, other in pairs if read(other)]
+        return [read(own) / read(other) for own, other in pairs]
 
     def ratio(self, scenario, proxy, read, peer=PEER):
         return statistics.median(self.ratios(scenario, proxy, read, peer))
+
+    def median_difference(self, scenario, proxy, read, peer=PEER):
+        pairs = zip(self.runs[scenario][proxy], self.runs[scenario][peer])
+        return statistics.median(read(own) - read(other) for own, other in pairs)
 
 
 def cpu(sample):
@@ -36,69 +47,38 @@ def throughput(sample):
 
 
 def quantile(q):
-    return lambda sample: sample.quantiles_ms.get(q, 0.0)
+    return lambda sample: sample.quantiles_ms[q]
 
 
-def spread(values):
-    return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+def spread(values, digits=2):
+    """The median and, in brackets, the smallest and the largest."""
+    middle, least, most = (f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+    return f"{middle} ({least}–{most})"
 
 
 def tables(samples):
     """One table a scenario."""
+    head = ["proxy", "CPU µs/request", f"CPU / {PEER}", "requests/s", f"requests/s / {PEER}", "p50 ms", "p99 ms",
+            "p99.9 ms", "failed"]
     lines = []
     for scenario, proxies in samples.runs.items():
-        has_quantiles = any(sample.quantiles_ms for runs in proxies.values() for sample in runs)
-        head = ["proxy", "CPU µs/request", f"CPU / {PEER}", "requests/s", f"requests/s / {PEER}"]
-        head += ["p50 ms", "p99 ms", "p99.9 ms"] if has_quantiles else []
-        head += ["failed"]
-        lines += [f"### {scenario}", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-        for proxy, runs in proxies.items():
-            cells = [proxy, spread([cpu(run) for run in runs])]
-            for read in (cpu, throughput):
-                cells += [] if read is cpu else [f"{samples.median(scenario, proxy, read):.0f}"]
-                is_peer = proxy == PEER or PEER not in proxies
-                cells.append("1" if is_peer else spread(samples.ratios(scenario, proxy, read)))
-            if has_quantiles:
-                cells += [f"{value:.2f}" if (value := samples.median(scenario, proxy, quantile(q))) else "–"
-                          for q in (50, 99, 99.9)]
-            cells.append(str(sum(run.failed for run in runs)))
-            lines.append("| " + " | ".join(cells) + " |")
+        lines += [f"#### {scenario}", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+        lines += ["| " + " | ".join(row(samples, scenario, proxy)) + " |" for proxy in proxies]
         lines.append("")
     return lines
 
 
-@dataclass
-class Goal:
-    """What is asked for and what was found; `found` is None where it was not measured."""
+def row(samples, scenario, proxy):
+    runs = samples.runs[scenario][proxy]
+    beside_peer = proxy != PEER and samples.has(scenario, PEER)
 
-    what: str
-    limit: float
-    found: float | None
-    at_least: bool = False
-    unit: str = ""
+    def against_peer(read):
+        return spread(samples.ratios(scenario, proxy, read)) if beside_peer else "1"
 
-    def holds(self):
-        if self.found is None:
-            return None
-        return self.found >= self.limit if self.at_least else self.found <= self.limit
-
-    def row(self):
-        sign = "≥" if self.at_least else "≤"
-        found = "not measured" if self.found is None else f"{self.found:.2f}{self.unit}"
-        verdict = {True: "holds", False: "**does not hold**", None: "–"}[self.holds()]
-        return f"| {self.what} | {sign} {self.limit:g}{self.unit} | {found} | {verdict} |"
-
-
-def goal_table(goals):
-    return ["| goal | asked | found | |", "|---|---|---|---|", *[goal.row() for goal in goals], ""]
-
-
-def verdict(goals):
-    """The last line."""
-    held = sum(goal.holds() is True for goal in goals)
-    missed = [goal.what for goal in goals if goal.holds() is False]
-    unknown = [goal.what for goal in goals if goal.holds() is None]
-    line = f"{held} of {len(goals)} goals hold"
-    line += f"; not: {', '.join(missed)}" if missed else ""
-    line += f"; not measured: {', '.join(unknown)}" if unknown else ""
-    return line
+    return [
+        proxy,
+        spread([cpu(run) for run in runs], 1), against_peer(cpu),
+        spread([throughput(run) for run in runs], 0), against_peer(throughput),
+        *(spread([quantile(q)(run) for run in runs]) for q in QUANTILES),
+        str(sum(run.failed for run in runs)),
+    ]

@@ -1,5 +1,5 @@
--- wrk: authorization callbacks. Arguments: a file with one session and its token a line, and how many milliseconds each
--- connection pauses on average. Lines are taken in turn, and again from the beginning when they are used up.
+-- wrk: says what came of it in one line. With arguments it sends authorization callbacks: a file with one session and its
+-- token a line. Lines are taken in turn, and again from the beginning when they are used up.
 
 local threads = 0
 
@@ -9,12 +9,8 @@ function setup(thread)
 end
 
 function init(arguments)
+  if not arguments[1] then return end
   sessions, tokens, position = {}, {}, 0
-  local pause = tonumber(arguments[2])
-  if pause > 0 then
-    math.randomseed(number + 1)
-    delay = function() return math.random(0, 2 * pause) end
-  end
   local line = 0
   for text in io.lines(arguments[1]) do
     -- Every thread takes its own lines: two at most.
@@ -24,12 +20,20 @@ function init(arguments)
     end
     line = line + 1
   end
+  request = callback
 end
 
-function request()
+function callback()
   position = position % #sessions + 1
   local session = sessions[position]
   local body = '{"authorization_token":"' .. session .. '-token","session_id":"' .. session .. '"}'
   return wrk.format("POST", "/wc-api/KP_WC_AUTHORIZATION?kallback=" .. tokens[position],
     { ["Content-Type"] = "application/json" }, body)
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
+  io.write(string.format("RESULT %d %d %d %d %d %d\n", summary.requests, summary.duration, failed,
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
 end

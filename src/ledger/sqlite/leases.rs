@@ -37,11 +37,7 @@ pub(super) fn lease_due(
 ) -> rusqlite::Result<Vec<Claim>> {
     reclaim(group.sql(), &flights.take_abandoned())?;
     let mut claims = Vec::new();
-    for id in due(group.sql(), now, limit)? {
-        if claims.len() == limit {
-            break;
-        }
-        let Some(flight) = board(group.sql(), flights, id)? else { continue };
+    for (id, flight) in due(group.sql(), flights, now, limit)? {
         match lease(group.sql(), id, flight)? {
             Some(claim) => claims.push(claim),
             None => bury(group, id, now)?,
@@ -50,16 +46,33 @@ pub(super) fn lease_due(
     Ok(claims)
 }
 
-/// The oldest due records. Some more than wanted, because some may be held up by what is in the air.
+/// The oldest due records that nothing in the air holds up.
 ///
 /// SQLite left alone walks through the whole table, whose order saves it a sort. So it is told the way: a few due ones
-/// are sorted; when many are due, after an outage, the next ones are near the front of all that is pending.
-fn due(sql: &Connection, now: UnixMillis, limit: usize) -> rusqlite::Result<Vec<NoticeId>> {
+/// are sorted; when many are due, after an outage, the next ones are near the front of all that is pending. Rows are
+/// taken one by one and no further than needed: while the shop is down, most of what is pending waits for later, and
+/// every row more is a search among those.
+fn due(
+    sql: &Connection,
+    flights: &Flights,
+    now: UnixMillis,
+    limit: usize,
+) -> rusqlite::Result<Vec<(NoticeId, Flight)>> {
     let mut count = sql.prepare_cached("select count(*) from (select 1 from notice where due_at <= ?1 limit ?2)")?;
     let are_many = count.query_row([now.0, FEW_DUE + 1], |row| row.get::<_, i64>(0))? > FEW_DUE;
     let mut due = sql.prepare_cached(if are_many { OF_MANY_DUE } else { OF_FEW_DUE })?;
-    let candidates = i64::try_from(limit.saturating_mul(4).saturating_add(64)).unwrap_or(i64::MAX);
-    due.query_map([now.0, candidates], |row| row.get(0))?.collect()
+    let looks_max = i64::try_from(limit.saturating_mul(4).saturating_add(64)).unwrap_or(i64::MAX);
+    let mut rows = due.query([now.0, looks_max])?;
+    let mut boarded = Vec::new();
+    while boarded.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        let id = row.get(0)?;
+        if let Some(flight) = board(sql, flights, id)? {
+            boarded.push((id, flight));
+        }
+    }
+    Ok(boarded)
 }
 
 fn board(sql: &Connection, flights: &Flights, id: NoticeId) -> rusqlite::Result<Option<Flight>> {
@@ -161,6 +174,8 @@ const OF_MANY_DUE: &str =
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
     use crate::ledger::sqlite::schema;
 
@@ -173,22 +188,56 @@ mod tests {
     /// Records 1, 2, 3 … in the order of admission; nothing for one that is at the shop.
     fn fill(sql: &Connection, due: impl IntoIterator<Item = Option<i64>>) {
         for (number, due_at) in due.into_iter().enumerate() {
-            let fingerprint = number.to_be_bytes();
+            let mut fingerprint = [0; 32];
+            fingerprint[..8].copy_from_slice(&number.to_be_bytes());
             let insert = "insert into notice (fingerprint, turn, newest, state, kind, route, accepted_at, expires_at,
                 attempts, repeats, epoch, policy, due_at) values (?1, ?1, 1, 0, '', '', 0, 0, 1, 0, 1, '', ?2)";
             sql.execute(insert, params![fingerprint, due_at]).unwrap();
         }
     }
 
+    /// What is due then, when nothing is in the air.
+    fn due_at(sql: &Connection, now: i64, limit: usize) -> Vec<NoticeId> {
+        let boarded = due(sql, &Flights::default(), UnixMillis(now), limit).unwrap();
+        boarded.into_iter().map(|(id, _)| id).collect()
+    }
+
     #[test]
     fn the_oldest_due_ones_are_found_among_few_and_among_many() {
         let few = ledger();
         fill(&few, [Some(30), None, Some(20), Some(99), Some(10)]);
-        assert_eq!(due(&few, UnixMillis(50), 1).unwrap(), [1, 3, 5]);
+        assert_eq!(due_at(&few, 50, 4), [1, 3, 5]);
+        assert_eq!(due_at(&few, 50, 1), [1]);
         let many = ledger();
         fill(&many, (0..2 * FEW_DUE).map(|number| if number == 1 { None } else { Some(1_000 - number) }));
-        assert_eq!(due(&many, UnixMillis(2_000), 1).unwrap()[..3], [1, 3, 4]);
-        assert_eq!(due(&many, UnixMillis(2_000), 1).unwrap().len(), 68);
+        assert_eq!(due_at(&many, 2_000, 3), [1, 3, 4]);
+    }
+
+    #[test]
+    fn one_that_is_held_up_does_not_hold_up_the_next() {
+        let sql = ledger();
+        fill(&sql, (0..2 * FEW_DUE).map(|_| Some(10)));
+        let flights = Flights::default();
+        let in_the_air = due(&sql, &flights, UnixMillis(20), 3).unwrap();
+        let next = due(&sql, &flights, UnixMillis(20), 1).unwrap();
+        assert_eq!(next.first().map(|(id, _)| *id), Some(4));
+        drop(in_the_air);
+    }
+
+    #[test]
+    fn a_lease_during_an_outage_looks_no_further_than_it_has_to() {
+        // Most of what is pending waits for later; more than a few are due, all over.
+        let sql = ledger();
+        fill(&sql, (0..100 * FEW_DUE).map(|number| Some(if number % 50 == 0 { 10 } else { 1_000 })));
+        let steps = |limit| {
+            let due = sql.prepare_cached(OF_MANY_DUE).unwrap();
+            due.reset_status(StatementStatus::VmStep);
+            drop(due);
+            assert_eq!(due_at(&sql, 20, limit).len(), limit);
+            sql.prepare_cached(OF_MANY_DUE).unwrap().get_status(StatementStatus::VmStep)
+        };
+        let (one, forty) = (steps(1), steps(40));
+        assert!(one * 20 < forty, "{one} steps for one, {forty} for forty");
     }
 
     #[test]

@@ -6,12 +6,12 @@ use crate::clock::UnixMillis;
 use crate::event::Kind;
 use crate::ledger::sqlite::row::{fingerprint_column, kind_column, millis, state_column};
 use crate::ledger::stored::{policy_of, state_number};
-use crate::ledger::{Filter, LISTED_RECORDS_MAX, Record};
+use crate::ledger::{Filter, LISTED_RECORDS_MAX, Record, State};
 
 /// Newest first. Conditions that are not set are left out of the statement, so that each set one finds its index.
 pub(super) fn list(sql: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Record>> {
     let conditions = [
-        filter.state.map(|_| "state = ?1"),
+        filter.state.map(of_state),
         filter.kind.map(|_| "kind = ?2"),
         filter.subject.as_ref().map(|_| OF_SUBJECT),
         filter.before.map(|_| "id < ?4"),
@@ -36,6 +36,15 @@ pub(super) fn list(sql: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Re
         filter.limit.min(LISTED_RECORDS_MAX),
     ];
     records.query_map(values, record)?.collect()
+}
+
+/// Almost all is settled, so the newest are near. What is not has an index, and is little beside it.
+fn of_state(state: State) -> &'static str {
+    match state {
+        State::Settled => "state = ?1",
+        State::Pending => "state = 0",
+        State::Dead | State::Left => "id in (select id from notice where state = ?1 and ended_at is not null)",
+    }
 }
 
 /// The index on subjects leaves pending records out; of these there are few.
@@ -71,4 +80,24 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         is_newest: row.get(14)?,
         has_request: !row.get::<_, bool>(15)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::sqlite::schema;
+
+    #[test]
+    fn the_few_that_are_not_settled_are_found_without_a_walk_through_all() {
+        let mut sql = Connection::open_in_memory().unwrap();
+        schema::bring_up_to_date(&mut sql, schema::STEPS).unwrap();
+        for (state, index) in [(State::Pending, "pending"), (State::Dead, "ended"), (State::Left, "ended")] {
+            let only = of_state(state);
+            let query = format!("explain query plan select * from notice where {only} order by id desc limit 9");
+            let mut plan = sql.prepare(&query).unwrap();
+            // The plan is made without the values.
+            let steps: Vec<String> = plan.raw_query().mapped(|row| row.get(3)).map(Result::unwrap).collect();
+            assert!(steps.iter().any(|step| step.contains(&format!("INDEX {index}"))), "{state:?}: {steps:?}");
+        }
+    }
 }

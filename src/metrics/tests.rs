@@ -441,12 +441,28 @@ fn the_handbook_lists_exactly_the_metrics_there_are() {
 }
 
 #[test]
-fn alarms_speak_of_metrics_that_exist() {
+fn rules_and_dashboard_speak_of_metrics_that_exist() {
     let documented = documented();
-    let exists =
-        |name: &str| documented.iter().any(|row| row.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
+    let rules = include_str!("../../deploy/prometheus/rules.yml");
+    let recorded: BTreeSet<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- record: ")).collect();
+    let is = |name: &str, sort: &str| {
+        let row = |row: &String| row.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') && rest.ends_with(sort));
+        documented.iter().any(row)
+    };
+    let exists = |name: &str| {
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().filter_map(|end| name.strip_suffix(end));
+        recorded.contains(name) || is(name, "") || of_histogram.into_iter().any(|name| is(name, " histogram"))
+    };
     let alarms = include_str!("../../deploy/prometheus/alerts.yml");
-    let words = alarms.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let unknown: BTreeSet<_> = words.filter(|word| word.starts_with("kallback_") && !exists(word)).collect();
-    assert_eq!(unknown, BTreeSet::new());
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../deploy/grafana/kallback.json")).expect("a dashboard");
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    let queries: String = targets.map(|target| format!("{}\n", target["expr"].as_str().expect("a query"))).collect();
+    for text in [rules, alarms, &queries] {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+        let words = words.map(|word| word.trim_matches(':'));
+        let unknown: BTreeSet<_> = words.filter(|word| word.contains("kallback_") && !exists(word)).collect();
+        assert_eq!(unknown, BTreeSet::new());
+    }
 }

@@ -1,10 +1,12 @@
 """What runs beside the test: gateways, and the Prometheus that scrapes them."""
 
+import http.client
 import json
 import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -38,8 +40,10 @@ class Gateway:
         certificate = ["-keyout", folder / "shop.key", "-out", folder / "shop.crt", "-subj", "/CN=shop.example"]
         new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         # One day: what is left of it rings both alarms of certificates.
-        make = ["openssl", "req", "-x509", "-days", "1", "-addext", "subjectAltName=DNS:shop.example"]
-        subprocess.run([*make, *new_key, *certificate], check=True, capture_output=True)
+        make = ["openssl", "req", "-x509", "-days", "1"]
+        # What signed itself must not be an authority's certificate, or it is not believed as a shop's.
+        extensions = ["-addext", "subjectAltName=DNS:shop.example", "-addext", "basicConstraints=critical,CA:FALSE"]
+        subprocess.run([*make, *extensions, *new_key, *certificate], check=True, capture_output=True)
         (folder / "token.keys").write_text(f"1 {os.urandom(32).hex()}\n")
         for secret in ("token.keys", "shop.key"):
             (folder / secret).chmod(0o600)
@@ -50,6 +54,8 @@ listen = ["127.0.0.1:0"]
 listen = "127.0.0.1:0"
 [shop]
 url = "{shop.url}"
+max_in_flight = 4
+reserved_for_callbacks = 2
 [token]
 key_file = "{folder}/token.keys"
 [[tls.certificates]]
@@ -86,6 +92,22 @@ file = "{folder}/kallback.db"
             timeout=60,
             check=False,
         )
+
+    def visit(self, times):
+        """A customer's pages, one after the other; none matters to anybody but the log."""
+        way = ssl.create_default_context(cafile=self.folder / "shop.crt")
+        way.check_hostname = False
+        host, port = self.address.split(":")
+        customer = http.client.HTTPSConnection(host, int(port), timeout=ANSWERS_WITHIN_SECONDS, context=way)
+        try:
+            for _ in range(times):
+                customer.request("GET", "/")
+                customer.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            # The gateway was killed meanwhile.
+            pass
+        finally:
+            customer.close()
 
     def reload_what_is_broken(self):
         self.config.write_text("[shop]\nurl = 7\n")

@@ -35,14 +35,12 @@ CALM_WITHIN_SECONDS = 30
 # Four scrapes of one second, as Grafana makes it.
 RATE_SECONDS = 4
 # More lines than fit into what waits for the log's reader.
-PAGES_THAT_NOBODY_LOGS = 10_000
+CALLS_THAT_NOBODY_READS_OF = 10_000
 NOT_MADE_TO_RING = {"KallbackAbsent", "KallbackBooksDoNotBalance"}
 # The certificates; and until the first scrape nothing is there.
 RING_FROM_THE_START = {"KallbackCertificateExpires", "KallbackCertificateExpiresSoon", "KallbackAbsent"}
 
 FIRST_GATEWAY = """
-[callbacks.kinds.validation]
-budget = "900 ms"
 [callbacks.kinds.push]
 replay_for = "10 ms"
 [callbacks.kinds.notification]
@@ -108,11 +106,13 @@ def observe(folder, running):
         raise AssertionError(f"on a good day ring {rang(prometheus, began) - RING_FROM_THE_START}")
 
     missing = ["everything"]
+    rounds = 0
     first.reload_what_is_broken()
-    threading.Thread(target=second.visit, args=(PAGES_THAT_NOBODY_LOGS,), daemon=True).start()
+    threading.Thread(target=second.knock, args=(CALLS_THAT_NOBODY_READS_OF,), daemon=True).start()
     while missing:
         if time.time() - began > WITHIN_SECONDS:
-            raise AssertionError("\n".join(["after all that time there is no:", *missing]))
+            raise AssertionError("\n".join([f"after {rounds} rounds there is no:", *missing]))
+        rounds += 1
         all_at_once(trouble(first, second, folder))
         if missing == ["alarm KallbackDown"]:
             second.kill()
@@ -237,14 +237,16 @@ def trouble(first, second, folder):
         lambda: first.trigger("authorization", "--session", made_up("slow-300-"), "--concurrent", "3"),
         lambda: first.trigger("authorization", "--session", made_up(), "--repeat", "3"),
         # Late; no reply; a firewall, for long enough to be pending; given up; never acknowledged.
-        lambda: first.trigger("validation", "--order", made_up("slow-1000-"), *once, "--repeat", "3"),
-        lambda: first.trigger("address_update", "--order", made_up("gone-"), *once, "--repeat", "5"),
+        lambda: first.trigger("validation", "--order", made_up("slow-3200-"), *once, "--indispensable", "--concurrent", "3"),
+        lambda: first.trigger("address_update", "--order", made_up("gone-"), *once, "--repeat", "4"),
         lambda: first.trigger("push", "--order", made_up("blocked-"), *once),
         lambda: first.trigger("notification", "--order", made_up("broken-"), *once),
-        lambda: first.trigger("push", "--order", made_up(), "--push-schedule", "--faster", "100000"),
-        # A stranger, beside good calls; and the shop's own calls with another key, to a ledger that is full.
-        lambda: first.trigger("authorization", *once, "--repeat", "60", key_of=second),
-        lambda: second.trigger("push", *once, "--repeat", "20", key_of=first),
+        lambda: first.trigger("push", "--order", made_up(), "--repeat", "4"),
+        # A stranger, and a key that is not kallback's, beside good calls; the shop's own calls with another key, to a
+        # ledger that is full.
+        lambda: first.knock(60),
+        lambda: first.trigger("authorization", *once, "--repeat", "2", key_of=second),
+        lambda: second.trigger("push", *once, "--repeat", "7", key_of=first),
         fill_ledger,
     ]
 

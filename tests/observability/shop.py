@@ -41,6 +41,8 @@ class Shop:
         shop = self
         self.is_unblocked = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        # A gateway that is killed breaks its connections off.
+        self.server.handle_error = lambda *_: None
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}"

@@ -16,7 +16,7 @@ h2 { font-size: 13px; font-weight: 500; margin: 6px 8px 0 }
 .stat { text-align: center; color: #111217 } .stat h2 { text-align: left } .stat b { display: block; font-size: 30px; margin-top: 10px }
 table { border-collapse: collapse; width: 100%; margin-top: 4px } th { text-align: right; font-weight: 500; color: #6e9fff }
 td, th { padding: 3px 8px; border-bottom: 1px solid #2a2d33; text-align: right; white-space: nowrap } td:first-child, th:first-child { text-align: left }
-.gauge { display: inline-block; width: 120px; height: 12px; background: #2a2d33; margin-right: 8px; vertical-align: middle } .gauge i { display: block; height: 12px }
+.gauge { display: inline-block; width: 120px; height: 12px; background: #2a2d33; margin-right: 8px; vertical-align: middle } .value { display: inline-block; width: 46px } .gauge i { display: block; height: 12px }
 .legend { position: absolute; bottom: 4px; left: 10px; right: 10px; font-size: 11px; white-space: nowrap; overflow: hidden; color: #ccccdc }
 .legend i { display: inline-block; width: 12px; height: 4px; margin: 0 4px 3px 10px; } .none { text-align: center; margin-top: 50px; color: #8e8e9a }
 svg { display: block } svg text { fill: #8e8e9a; font-size: 10px }
@@ -92,7 +92,7 @@ def cell(value, options):
         return f'<td style="background:{colour};color:#111217">{text}</td>'
     if sort == "gauge":
         share = 100 * min(max(value / options["max"], 0), 1)
-        return f'<td><span class="gauge"><i style="width:{share:.0f}%;background:{colour}"></i></span><span style="color:{colour}">{text}</span></td>'
+        return f'<td><span class="gauge"><i style="width:{share:.0f}%;background:{colour}"></i></span><span class="value" style="color:{colour}">{text}</span></td>'
     return f"<td>{text}</td>"
 
 

@@ -37,6 +37,8 @@ RATE_SECONDS = 4
 # More lines than fit into what waits for the log's reader.
 CALLS_THAT_NOBODY_READS_OF = 10_000
 NOT_MADE_TO_RING = {"KallbackAbsent", "KallbackBooksDoNotBalance"}
+# What is left of a day rings both alarms of certificates.
+DAYS_OF_CERTIFICATES = 1
 # The certificates; and until the first scrape nothing is there.
 RING_FROM_THE_START = {"KallbackCertificateExpires", "KallbackCertificateExpiresSoon", "KallbackAbsent"}
 
@@ -89,9 +91,9 @@ def observe(folder, running):
     if faults:
         raise AssertionError("; ".join(faults))
     shop = Shop()
-    first = Gateway(folder / "first", shop, FIRST_GATEWAY)
+    first = Gateway(folder / "first", shop, FIRST_GATEWAY, DAYS_OF_CERTIFICATES)
     running.append(first)
-    second = Gateway(folder / "second", shop, SECOND_GATEWAY, is_read=False)
+    second = Gateway(folder / "second", shop, SECOND_GATEWAY, DAYS_OF_CERTIFICATES, is_read=False)
     running.append(second)
     prometheus = Prometheus(folder / "prometheus", [first.admin, second.admin], rules_in_a_hurry(folder))
     running.append(prometheus)

@@ -21,9 +21,9 @@ def paint(folder, running, picture, minutes):
     from observe import RATE_SECONDS, RULES
 
     shop = Shop()
-    gateway = Gateway(folder / "gateway", shop, "")
+    gateway = Gateway(folder / "gateway", shop, "", days=90)
     running.append(gateway)
-    stranger = Gateway(folder / "stranger", shop, "")
+    stranger = Gateway(folder / "stranger", shop, "", days=90)
     running.append(stranger)
     prometheus = Prometheus(folder / "prometheus", [gateway.admin], [RULES / "rules.yml", RULES / "alerts.yml"])
     running.append(prometheus)

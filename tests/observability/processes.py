@@ -33,14 +33,13 @@ def patiently(what, holds, seconds):
 class Gateway:
     """A kallback of its own folder, key and certificate. With `is_read` false nobody reads its log once it runs."""
 
-    def __init__(self, folder, shop, settings, is_read=True):
+    def __init__(self, folder, shop, settings, days, is_read=True):
         folder.mkdir()
         self.folder = folder
         self.config = folder / "kallback.toml"
         certificate = ["-keyout", folder / "shop.key", "-out", folder / "shop.crt", "-subj", "/CN=shop.example"]
         new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        # One day: what is left of it rings both alarms of certificates.
-        make = ["openssl", "req", "-x509", "-days", "1"]
+        make = ["openssl", "req", "-x509", "-days", str(days)]
         # What signed itself must not be an authority's certificate, or it is not believed as a shop's.
         extensions = ["-addext", "subjectAltName=DNS:shop.example", "-addext", "basicConstraints=critical,CA:FALSE"]
         subprocess.run([*make, *extensions, *new_key, *certificate], check=True, capture_output=True)

@@ -126,8 +126,7 @@ impl CallbackMeters {
             answers: (answers, Cells::new(pairs * CODE_CLASSES.len())),
             durations: (durations, Cells::new(pairs)),
             budgets: (budgets, Cells::new(Kind::ALL.len())),
-            budget_kept: make
-                .per_kind("kallback_budget_kept_total", "Callbacks answered while their sender waits.")?,
+            budget_kept: make.per_kind("kallback_budget_kept_total", "Callbacks answered while their sender waits.")?,
             budget_exceeded: make
                 .per_kind("kallback_budget_exceeded_total", "Callbacks answered later than their sender waits.")?,
             token_checks: make.named(

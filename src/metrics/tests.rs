@@ -446,7 +446,8 @@ fn rules_and_dashboard_speak_of_metrics_that_exist() {
     let rules = include_str!("../../deploy/prometheus/rules.yml");
     let recorded: BTreeSet<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- record: ")).collect();
     let is = |name: &str, sort: &str| {
-        let row = |row: &String| row.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') && rest.ends_with(sort));
+        let row =
+            |row: &String| row.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') && rest.ends_with(sort));
         documented.iter().any(row)
     };
     let exists = |name: &str| {

@@ -17,7 +17,8 @@ fn every_alarm_leads_to_its_section_of_the_runbooks_and_no_section_is_left_over(
         assert!(alarm.lines().any(|line| line.trim() == leads_to), "{name} does not lead to its section");
     }
     for (alarm, section) in alarms.iter().zip(sections) {
-        let severity = ["page", "ticket"].into_iter().find(|sort| alarm.contains(&format!("severity: {sort}"))).unwrap();
+        let severity =
+            ["page", "ticket"].into_iter().find(|sort| alarm.contains(&format!("severity: {sort}"))).unwrap();
         let (title, text) = section.split_once("\n\n").unwrap();
         assert!(text.starts_with(&format!("**{severity}.** ")), "{title} does not say that it is a {severity}");
     }

@@ -87,10 +87,10 @@ def cell(value, options):
     if value is None or not math.isfinite(value):
         return f"<td>{options['noValue']}</td>"
     text, colour = written(value, options), colour_of(value, options)
-    sort = options.get("custom.cellOptions", {}).get("type")
-    if sort == "color-background":
+    look = options.get("custom.cellOptions", {}).get("type")
+    if look == "color-background":
         return f'<td style="background:{colour};color:#111217">{text}</td>'
-    if sort == "gauge":
+    if look == "gauge":
         share = 100 * min(max(value / options["max"], 0), 1)
         return f'<td><span class="gauge"><i style="width:{share:.0f}%;background:{colour}"></i></span><span class="value" style="color:{colour}">{text}</span></td>'
     return f"<td>{text}</td>"

@@ -21,19 +21,16 @@ import tempfile
 import threading
 import time
 import traceback
-import uuid
 
 import yaml
 
-from dashboard import REPOSITORY, Dashboard, filled_in
-from processes import POLL_SECONDS, Gateway, Prometheus, patiently
-from shop import Shop
+from dashboard import Dashboard, filled_in
+from picture import paint
+from processes import POLL_SECONDS, RATE_SECONDS, RULES, Gateway, Prometheus, patiently
+from shop import Shop, made_up
 
-RULES = REPOSITORY / "deploy/prometheus"
 WITHIN_SECONDS = 165
 CALM_WITHIN_SECONDS = 30
-# Four scrapes of one second, as Grafana makes it.
-RATE_SECONDS = 4
 # More lines than fit into what waits for the log's reader.
 CALLS_THAT_NOBODY_READS_OF = 10_000
 NOT_MADE_TO_RING = {"KallbackAbsent", "KallbackBooksDoNotBalance"}
@@ -70,8 +67,6 @@ def main():
     running = []
     try:
         if asked.picture:
-            from picture import paint
-
             paint(folder, running, asked.picture, minutes)
         else:
             print(observe(folder, running))
@@ -196,10 +191,6 @@ def what_is_missing(prometheus, dashboard, records, alarms, began):
 def speaks(value):
     """A panel that shows 0 or nothing in all this trouble looks at the wrong thing."""
     return math.isfinite(value) and value != 0
-
-
-def made_up(behaviour=""):
-    return f"{behaviour}{uuid.uuid4()}"
 
 
 def all_at_once(calls):

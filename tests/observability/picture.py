@@ -8,8 +8,8 @@ import time
 
 from dashboard import Dashboard, filled_in
 from draw import page
-from processes import Gateway, Prometheus
-from shop import Shop
+from processes import RATE_SECONDS, RULES, Gateway, Prometheus
+from shop import Shop, made_up
 
 SIZE = (1920, 1010)
 # Purchases begin so far apart, at random around it.
@@ -18,8 +18,6 @@ POINTS_MAX = 180
 
 
 def paint(folder, running, picture, minutes):
-    from observe import RATE_SECONDS, RULES
-
     shop = Shop()
     gateway = Gateway(folder / "gateway", shop, "", days=90)
     running.append(gateway)
@@ -57,8 +55,6 @@ def paint(folder, running, picture, minutes):
 
 def play(shop, gateway, stranger, start, seconds):
     """Calls until the time is up; troubles come at fixed shares of it, so that every picture has them."""
-    from observe import made_up
-
     chance = random.Random(7)
     threads = []
 

@@ -14,7 +14,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from dashboard import REPOSITORY
+
 KALLBACK = os.environ["KALLBACK"]
+RULES = REPOSITORY / "deploy/prometheus"
+# Four scrapes of one second, as Grafana makes `$__rate_interval`.
+RATE_SECONDS = 4
 STARTS_WITHIN_SECONDS = 30
 ANSWERS_WITHIN_SECONDS = 10
 POLL_SECONDS = 0.2

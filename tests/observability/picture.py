@@ -1,4 +1,4 @@
-"""A quiet day in a quarter of an hour, for docs/pictures/dashboard.png: good calls all the time, and now and then a slow
+"""A quiet day in some minutes, for docs/pictures/dashboard.png: good calls all the time, and now and then a slow
 shop, a firewall, a stranger."""
 
 import random

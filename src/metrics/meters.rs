@@ -45,8 +45,8 @@ impl Meters {
             Event::CallbackAnswered { kind, answered_by, status, took, budget, .. } => {
                 self.callbacks.answers(kind, answered_by, status).inc();
                 self.callbacks.durations(kind, answered_by).observe(took.as_secs_f64());
-                if took > budget {
-                    self.callbacks.budget_exceeded.count(kind);
+                if answered_by != AnsweredBy::Refused {
+                    self.callbacks.hold_against(budget, kind, took);
                 }
             }
             Event::TokenChecked { result, observed: true, .. } => self.callbacks.count_observed(result),
@@ -92,6 +92,8 @@ impl Meters {
 struct CallbackMeters {
     answers: (IntCounterVec, Cells<IntCounter>),
     durations: (HistogramVec, Cells<Histogram>),
+    budgets: (GaugeVec, Cells<Gauge>),
+    budget_kept: PerKind,
     budget_exceeded: PerKind,
     token_checks: Named,
     duplicates: PerKindAnd,
@@ -115,9 +117,16 @@ impl CallbackMeters {
             ANSWER_BUCKETS,
             &["kind", "answered_by"],
         )?;
+        let budgets = make.seconds_gauges(
+            "kallback_callback_budget_seconds",
+            "How long the sender of such a callback waits, as it was for the last one.",
+            &["kind"],
+        )?;
         Ok(Self {
             answers: (answers, Cells::new(pairs * CODE_CLASSES.len())),
             durations: (durations, Cells::new(pairs)),
+            budgets: (budgets, Cells::new(Kind::ALL.len())),
+            budget_kept: make.per_kind("kallback_budget_kept_total", "Callbacks answered while their sender waits.")?,
             budget_exceeded: make
                 .per_kind("kallback_budget_exceeded_total", "Callbacks answered later than their sender waits.")?,
             token_checks: make.named(
@@ -152,6 +161,15 @@ impl CallbackMeters {
     fn durations(&self, kind: Kind, by: AnsweredBy) -> &Histogram {
         let (family, cells) = &self.durations;
         cells.at(pair(kind, by), || family.with_label_values(&[kind.name(), by.name()]))
+    }
+
+    /// Callers turned away do not come here: that takes no time and anybody can have it done, so a stranger could
+    /// hide late answers among them.
+    fn hold_against(&self, budget: Duration, kind: Kind, took: Duration) {
+        let (family, cells) = &self.budgets;
+        cells.at(kind as usize, || family.with_label_values(&[kind.name()])).set(budget.as_secs_f64());
+        let met = if took > budget { &self.budget_exceeded } else { &self.budget_kept };
+        met.count(kind);
     }
 
     fn count_observed(&self, result: &str) {

@@ -47,22 +47,30 @@ fn table(error: &NoRoom) -> Vec<Row<'_>> {
 #[rustfmt::skip]
 fn callback_rows() -> Vec<Row<'static>> {
     let kind = KIND;
-    let answered = |status, took_ms| Event::CallbackAnswered {
-        kind, route: "woocommerce push", answered_by: AnsweredBy::Shop, status, took: Duration::from_millis(took_ms),
+    let answered = |answered_by, status, took_ms| Event::CallbackAnswered {
+        kind, route: "woocommerce push", answered_by, status, took: Duration::from_millis(took_ms),
         budget: SECOND, client: CLIENT, subject: Some("order-1"), fingerprint: Some(FINGERPRINT), span: None,
     };
     let checked = |result, observed| Event::TokenChecked { kind, result, observed, client: CLIENT };
     let repeated = |repeats| Event::UnacknowledgedPush { subject: Some("order-1"), repeats };
     vec![
-        row(answered(204, 1000),
+        row(answered(AnsweredBy::Shop, 204, 1000),
             &[r#"callbacks_total{answered_by="shop",code_class="2xx",kind="push"} 1"#,
-              r#"callback_duration_seconds_count{answered_by="shop",kind="push"} 1"#],
+              r#"callback_duration_seconds_count{answered_by="shop",kind="push"} 1"#,
+              r#"callback_budget_seconds{kind="push"} 1"#,
+              r#"budget_kept_total{kind="push"} 1"#],
             r#"INFO callback answered {"kind":"push","route":"woocommerce push","answered_by":"shop","status":204,"took_ms":1000.0,"budget_ms":1000.0,"client":"192.0.2.7","subject":"order-1"}"#),
-        row(answered(502, 1001),
+        row(answered(AnsweredBy::Shop, 502, 1001),
             &[r#"callbacks_total{answered_by="shop",code_class="5xx",kind="push"} 1"#,
               r#"callback_duration_seconds_count{answered_by="shop",kind="push"} 1"#,
+              r#"callback_budget_seconds{kind="push"} 1"#,
               r#"budget_exceeded_total{kind="push"} 1"#],
             r#"INFO callback answered {"kind":"push","route":"woocommerce push","answered_by":"shop","status":502,"took_ms":1001.0,"budget_ms":1000.0,"client":"192.0.2.7","subject":"order-1"}"#),
+        // Whoever is turned away counts neither as late nor as in time.
+        row(answered(AnsweredBy::Refused, 403, 1001),
+            &[r#"callbacks_total{answered_by="refused",code_class="4xx",kind="push"} 1"#,
+              r#"callback_duration_seconds_count{answered_by="refused",kind="push"} 1"#],
+            r#"INFO callback answered {"kind":"push","route":"woocommerce push","answered_by":"refused","status":403,"took_ms":1001.0,"budget_ms":1000.0,"client":"192.0.2.7","subject":"order-1"}"#),
         row(checked("valid", false),
             &[r#"token_checks_total{result="valid"} 1"#],
             r#"DEBUG token checked {"kind":"push","result":"valid","client":"192.0.2.7"}"#),
@@ -433,12 +441,29 @@ fn the_handbook_lists_exactly_the_metrics_there_are() {
 }
 
 #[test]
-fn alarms_speak_of_metrics_that_exist() {
+fn rules_and_dashboard_speak_of_metrics_that_exist() {
     let documented = documented();
-    let exists =
-        |name: &str| documented.iter().any(|row| row.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
+    let rules = include_str!("../../deploy/prometheus/rules.yml");
+    let recorded: BTreeSet<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- record: ")).collect();
+    let is = |name: &str, sort: &str| {
+        let row =
+            |row: &String| row.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') && rest.ends_with(sort));
+        documented.iter().any(row)
+    };
+    let exists = |name: &str| {
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().filter_map(|end| name.strip_suffix(end));
+        recorded.contains(name) || is(name, "") || of_histogram.into_iter().any(|name| is(name, " histogram"))
+    };
     let alarms = include_str!("../../deploy/prometheus/alerts.yml");
-    let words = alarms.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let unknown: BTreeSet<_> = words.filter(|word| word.starts_with("kallback_") && !exists(word)).collect();
-    assert_eq!(unknown, BTreeSet::new());
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../deploy/grafana/kallback.json")).expect("a dashboard");
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    let queries: String = targets.map(|target| format!("{}\n", target["expr"].as_str().expect("a query"))).collect();
+    for text in [rules, alarms, &queries] {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+        let words = words.map(|word| word.trim_matches(':'));
+        let unknown: BTreeSet<_> = words.filter(|word| word.contains("kallback_") && !exists(word)).collect();
+        assert_eq!(unknown, BTreeSet::new());
+    }
 }

@@ -1,6 +1,7 @@
 //! What the papers show must work.
 
 mod commands;
+mod runbooks;
 
 use kallback::config::{FileText, Sources, load};
 

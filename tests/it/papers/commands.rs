@@ -13,7 +13,7 @@ use crate::support::world::HOST;
 /// What is not run here, and who runs it; beside it the hand-over to a successor, which `restart.rs` plays.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("cargo ", ".ci/run, tests/packages/run"),
-    ("deploy/", "tests/packages/run"),
+    ("deploy/", ".ci/run, tests/packages/run"),
     ("dpkg ", "tests/packages/run"),
     ("install ", "tests/packages/run does the same with the package"),
     ("kubectl ", "deploy/kubernetes/check, as far as that goes without a cluster"),

@@ -33,7 +33,8 @@ const RECORD_AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(100), Du
 /// How notices are delivered.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// A running call to the shop is cut after this time and its outcome is unknown. Default 60 s.
+    /// A running call to the shop is cut after this time and its outcome is unknown; before it, a seat at the shop is
+    /// waited for as long. Default 60 s.
     pub attempt_timeout: Duration,
     /// Redeliveries under way at once. Default 4.
     pub redelivery_concurrency: usize,
@@ -118,11 +119,14 @@ impl Delivery {
         if let Some((end, why)) = next::before_attempt(&claim, self.clock.now()) {
             return self.record(claim, Next::End(end), Err(why)).await;
         }
-        if let Err(error) = self.ledger.hold(&claim, self.settings.attempt_timeout).await {
+        let seat = self.seat().await;
+        if seat.is_ok()
+            && let Err(error) = self.ledger.hold(&claim, self.settings.attempt_timeout).await
+        {
             return self.leave_alone(*claim, &error);
         }
         let number = Number { attempt: claim.attempt, redelivery: claim.attempt > 1, unrecorded: false };
-        let tried = self.attempt(&notice, number, Some(claim.id)).await;
+        let tried = self.attempt(&notice, number, Some(claim.id), seat).await;
         let when = When { settings: &self.settings, now: self.clock.now(), share: self.jitter.share() };
         let next = next::after_attempt(&claim, &tried, claim.conclude(), when);
         claim.resolve(standing(&tried, &next));
@@ -142,7 +146,7 @@ impl Delivery {
     /// Brings a notice that could not be written down: once, live, for the sender who waits. Nothing is promised.
     pub async fn bring_unrecorded(&self, notice: &Notice) -> Standing {
         let number = Number { attempt: 1, redelivery: false, unrecorded: true };
-        let tried = self.attempt(notice, number, None).await;
+        let tried = self.attempt(notice, number, None, self.seat().await).await;
         match tried {
             Tried::Delivered(reply) => Standing::Settled(reply),
             failed => Standing::GivenUp(failed.reply().cloned(), gave_up(&failed)),

@@ -112,6 +112,11 @@ impl Delivery {
         Self { settings, ledger, upstream, seats, clock, telemetry, outage, jitter }
     }
 
+    /// The longest that a notice waits for another attempt.
+    pub fn longest_pause(&self) -> Duration {
+        schedule::longest_pause(&self.settings.schedule, self.settings.retry_after_at_most)
+    }
+
     /// Brings a claimed notice to the shop once, and records what became of it.
     pub async fn bring(&self, claim: Box<Claim>) {
         claim.my_turn().await;
@@ -169,7 +174,7 @@ impl Delivery {
         match tried {
             Tried::Delivered(_) => {
                 if self.outage.failing.swap(false, Ordering::Relaxed) {
-                    match self.ledger.wake_all().await {
+                    match self.ledger.wake_later_than(self.clock.now()).await {
                         Ok(_) => self.outage.ring(),
                         // Nobody was woken: the next success has to.
                         Err(_) => self.outage.failing.store(true, Ordering::Relaxed),

@@ -39,6 +39,8 @@ pub struct Entry {
 /// What happened to a notice in the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fact {
+    /// It was asked about.
+    Asked,
     /// Stored, and claimed.
     Claimed,
     /// Claimed once more, for an attempt of kallback's own.
@@ -129,6 +131,7 @@ impl Watched {
 impl Ledger for Watched {
     fn admit(&self, notice: Arc<Notice>, flight: Flight) -> PendingAdmission<'_> {
         let (ledger, wall) = self.called();
+        self.diary.note(&notice, Fact::Asked, wall);
         let admitted = ledger.admit(notice.clone(), flight);
         Box::pin(async move {
             let mut outcome = admitted.await;
@@ -160,7 +163,10 @@ impl Ledger for Watched {
             self.diary.note(&notice, Fact::Settled, wall);
             return Box::pin(std::future::ready(Ok(())));
         }
-        self.diary.note(&notice, Fact::Settling, wall);
+        // A dead process writes nothing more; what it wrote before, it wrote.
+        if !self.bell.is_killed() {
+            self.diary.note(&notice, Fact::Settling, wall);
+        }
         let ended = ledger.settle(claim, stored.clone());
         Box::pin(async move {
             self.noted(notice.clone(), (Fact::Settled, wall), ended).await?;
@@ -205,8 +211,8 @@ impl Ledger for Watched {
         self.called().0.next_due()
     }
 
-    fn wake_all(&self) -> Pending<'_, u64> {
-        self.called().0.wake_all()
+    fn wake_later_than(&self, at: UnixMillis) -> Pending<'_, u64> {
+        self.called().0.wake_later_than(at)
     }
 
     fn acknowledge(&self, order_id: String) -> Pending<'_, u64> {

@@ -80,15 +80,8 @@ impl World {
         let patience = caller.patience_ms();
         let hangs_up_at = self.chance.percent(12).then(|| self.chance.within(0..bytes as u64 + 1) as usize);
         self.caller_of.insert(number, index);
-        let call = Call {
-            wire,
-            sent: 0,
-            hangs_up_at,
-            connected,
-            complete: None,
-            reply: Vec::new(),
-            reply_began_ms: None,
-        };
+        let call =
+            Call { wire, sent: 0, hangs_up_at, connected, complete: None, reply: Vec::new(), reply_began_ms: None };
         self.callers[index].call = Some(call);
         let key = self.callers[index].key;
         self.trace.note(self.now_ms, || format!("call {number}: {key}"));

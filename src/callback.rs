@@ -4,6 +4,7 @@
 //! reply. A notice, once its body is here, hangs on nobody: it runs in a task of its own that a hang-up of the
 //! caller does not end and that shutdown waits for.
 
+mod admit;
 mod prove;
 mod question;
 mod wait;
@@ -13,9 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use thiserror::Error;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::caller_body::CallerBody;
@@ -33,6 +33,7 @@ use crate::upstream::headers::BadHead;
 use crate::upstream::sender::Sender;
 use crate::upstream::{BodyGuard, ShopReply, Upstream};
 
+use self::admit::Said;
 use self::wait::{Waiting, outcome_of, wait};
 
 /// How a callback was answered: `answer` turns it into a reply.
@@ -174,21 +175,18 @@ impl Callbacks {
             }
         };
         let course = flight.course();
-        let mut admission = self.ledger.admit(notice.clone(), flight);
-        match timeout(self.admit_within, &mut admission).await {
-            Ok(Ok(Admission::TokenOverused)) if notice.observes_token() => {
+        match self.admit(&notice, flight).await {
+            Said::Yes(Admission::TokenOverused) if notice.observes_token() => {
                 self.report_overuse(notice.kind(), true, waiting.client);
                 let unbound = Arc::new(Notice::clone(&notice).without_token());
                 Box::pin(self.take(unbound, waiting, answer)).await;
             }
-            Ok(Ok(admission)) => tell(answer, self.admitted(&notice, admission, waiting).await),
-            Ok(Err((error, flight))) => {
-                self.telemetry.emit(Event::LedgerFailed { call: "admit", error: &error });
+            Said::Yes(admission) => tell(answer, self.admitted(&notice, admission, waiting).await),
+            Said::No(flight) => {
                 self.straight_through(&notice, &course, answer).await;
                 drop(flight);
             }
-            Err(_) => {
-                self.telemetry.emit(Event::LedgerFailed { call: "admit", error: &TooSlow });
+            Said::NotYet(admission) => {
                 let standing = self.straight_through(&notice, &course, answer).await;
                 self.record_late(admission, standing).await;
             }
@@ -228,7 +226,6 @@ impl Callbacks {
 
     /// Without the ledger: the sender and whoever joined wait for the shop, and nobody answers in its place.
     async fn straight_through(&self, notice: &Notice, course: &Course, answer: oneshot::Sender<Outcome>) -> Standing {
-        course.my_turn().await;
         let standing = self.delivery.bring_unrecorded(notice).await;
         course.resolve(standing.clone());
         tell(answer, outcome_of(standing.clone()));
@@ -252,8 +249,3 @@ impl Callbacks {
 fn tell(answer: oneshot::Sender<Outcome>, outcome: Outcome) {
     drop(answer.send(outcome));
 }
-
-/// What the ledger did when it did not answer in time.
-#[derive(Debug, Error)]
-#[error("the ledger did not take a claim in time")]
-struct TooSlow;

@@ -33,7 +33,8 @@ const RECORD_AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(100), Du
 /// How notices are delivered.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// A running call to the shop is cut after this time and its outcome is unknown. Default 60 s.
+    /// A running call to the shop is cut after this time and its outcome is unknown; before it, a seat at the shop is
+    /// waited for as long. Default 60 s.
     pub attempt_timeout: Duration,
     /// Redeliveries under way at once. Default 4.
     pub redelivery_concurrency: usize,
@@ -111,6 +112,11 @@ impl Delivery {
         Self { settings, ledger, upstream, seats, clock, telemetry, outage, jitter }
     }
 
+    /// The longest that a notice waits for another attempt.
+    pub fn longest_pause(&self) -> Duration {
+        schedule::longest_pause(&self.settings.schedule, self.settings.retry_after_at_most)
+    }
+
     /// Brings a claimed notice to the shop once, and records what became of it.
     pub async fn bring(&self, claim: Box<Claim>) {
         claim.my_turn().await;
@@ -118,11 +124,14 @@ impl Delivery {
         if let Some((end, why)) = next::before_attempt(&claim, self.clock.now()) {
             return self.record(claim, Next::End(end), Err(why)).await;
         }
-        if let Err(error) = self.ledger.hold(&claim, self.settings.attempt_timeout).await {
+        let seat = self.seat().await;
+        if seat.is_ok()
+            && let Err(error) = self.ledger.hold(&claim, self.settings.attempt_timeout).await
+        {
             return self.leave_alone(*claim, &error);
         }
         let number = Number { attempt: claim.attempt, redelivery: claim.attempt > 1, unrecorded: false };
-        let tried = self.attempt(&notice, number, Some(claim.id)).await;
+        let tried = self.attempt(&notice, number, Some(claim.id), seat).await;
         let when = When { settings: &self.settings, now: self.clock.now(), share: self.jitter.share() };
         let next = next::after_attempt(&claim, &tried, claim.conclude(), when);
         claim.resolve(standing(&tried, &next));
@@ -142,7 +151,7 @@ impl Delivery {
     /// Brings a notice that could not be written down: once, live, for the sender who waits. Nothing is promised.
     pub async fn bring_unrecorded(&self, notice: &Notice) -> Standing {
         let number = Number { attempt: 1, redelivery: false, unrecorded: true };
-        let tried = self.attempt(notice, number, None).await;
+        let tried = self.attempt(notice, number, None, self.seat().await).await;
         match tried {
             Tried::Delivered(reply) => Standing::Settled(reply),
             failed => Standing::GivenUp(failed.reply().cloned(), gave_up(&failed)),
@@ -165,7 +174,7 @@ impl Delivery {
         match tried {
             Tried::Delivered(_) => {
                 if self.outage.failing.swap(false, Ordering::Relaxed) {
-                    match self.ledger.wake_all().await {
+                    match self.ledger.wake_later_than(self.clock.now()).await {
                         Ok(_) => self.outage.ring(),
                         // Nobody was woken: the next success has to.
                         Err(_) => self.outage.failing.store(true, Ordering::Relaxed),

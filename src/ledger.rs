@@ -358,8 +358,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// [`Flights::until_one_ended`].
     fn next_due(&self) -> Pending<'_, Option<UnixMillis>>;
 
-    /// The shop is back: everything that waits is due now. Says how many.
-    fn wake_all(&self) -> Pending<'_, u64>;
+    /// Everything that waits for a time later than `at` is due now. Says how many.
+    fn wake_later_than(&self, at: UnixMillis) -> Pending<'_, u64>;
 
     /// The order was seen to be acknowledged: its settled pushes are replayed for `replay_acknowledged_for`.
     /// Says how many records that concerned. Remembered for two days, for pushes that settle later.

@@ -7,11 +7,13 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::ext::ReasonPhrase;
+use tokio::time::timeout;
 
 use crate::delivery::Delivery;
 use crate::delivery::blockers::{self, Blocker};
 use crate::delivery::disguise::is_disguised_failure;
 use crate::ledger::{GaveUp, Notice};
+use crate::limits::{NoSeat, Seat};
 use crate::message::Reply;
 use crate::metrics::{Event, ShopClass};
 use crate::trace::Span;
@@ -94,15 +96,30 @@ pub fn blamed_by(note: &str) -> Option<Blocker> {
 }
 
 impl Delivery {
-    /// Brings the notice to the shop once. Takes a callback's seat for as long as the shop works.
-    pub(super) async fn attempt(&self, notice: &Notice, number: Number, record: Option<i64>) -> Tried {
+    /// A callback's seat at the shop. The wait for it is no part of the attempt's time: a call that begins late is
+    /// not cut early.
+    pub(super) async fn seat(&self) -> Result<Seat, NoSeat> {
+        self.seats.for_callback(self.clock.instant() + self.settings.attempt_timeout).await
+    }
+
+    /// Brings the notice to the shop once, if there is a seat, and keeps the seat for as long as the shop works.
+    pub(super) async fn attempt(
+        &self,
+        notice: &Notice,
+        number: Number,
+        record: Option<i64>,
+        seat: Result<Seat, NoSeat>,
+    ) -> Tried {
         let started = self.clock.instant();
         let stored = notice.request();
         let span = self.telemetry.tracer().map(|tracer| tracer.attempting(&stored.headers, &stored.method));
         let exchange = self.exchange(notice, number, span.as_ref());
-        let tried = match tokio::time::timeout(self.settings.attempt_timeout, exchange).await {
-            Ok(tried) => tried,
-            Err(_) => Tried::Unknown("the shop did not reply within the attempt's time", GaveUp::TooSlow),
+        let tried = match seat {
+            Err(_) => Tried::Unreached("no seat at the shop came free in time"),
+            Ok(_seat) => match timeout(self.settings.attempt_timeout, exchange).await {
+                Ok(tried) => tried,
+                Err(_) => Tried::Unknown("the shop did not reply within the attempt's time", GaveUp::TooSlow),
+            },
         };
         self.report(notice, &tried);
         self.telemetry.emit(Event::Attempt {
@@ -120,9 +137,6 @@ impl Delivery {
     }
 
     async fn exchange(&self, notice: &Notice, number: Number, span: Option<&Span>) -> Tried {
-        let Ok(_seat) = self.seats.for_callback(self.clock.instant() + self.settings.attempt_timeout).await else {
-            return Tried::Unreached("no seat at the shop came free in time");
-        };
         let Some(mut request) = request(notice, number) else {
             return Tried::Unreached("its target cannot be sent");
         };

@@ -50,9 +50,9 @@ impl Redelivery {
         let _running = (self.tasks.token(), self.under_way.token());
         let places = Arc::new(Semaphore::new(self.concurrency));
         // A free place first: what cannot be brought yet is not leased yet.
-        let mut seen = (self.clock.instant(), self.clock.now());
+        let mut seen = None;
         while let Some(place) = self.unless_stopped(places.clone().acquire_owned()).await.and_then(Result::ok) {
-            self.wake_if_set_back(&mut seen).await;
+            self.wake_if_set_back(&mut seen, delivery().longest_pause()).await;
             match self.ledger.lease_due(1).await.map(|mut claims| claims.pop()) {
                 Ok(Some(claim)) => {
                     let (delivery, under_way) = (delivery(), self.under_way.token());
@@ -72,17 +72,24 @@ impl Redelivery {
     }
 
     /// What waits, waits for a time of the wall clock. When that clock is set back, everything would wait as much
-    /// longer, and an authorization would die of it. So then all is due now.
-    async fn wake_if_set_back(&self, seen: &mut (Instant, UnixMillis)) {
-        let now = (self.clock.instant(), self.clock.now());
-        let expected = seen.1 + now.0.saturating_duration_since(seen.0);
-        if expected.since(now.1) >= SET_BACK_AT_LEAST
-            && let Err(error) = self.ledger.wake_all().await
+    /// longer, and an authorization would die of it. So then all is due now. Nobody saw what the clock did before the
+    /// start: due is what would wait for longer than any pause is.
+    async fn wake_if_set_back(&self, seen: &mut Option<(Instant, UnixMillis)>, longest_pause: Duration) {
+        let (instant, wall) = (self.clock.instant(), self.clock.now());
+        let too_late = match *seen {
+            None => Some(wall + longest_pause),
+            Some((then, wall_then)) => {
+                let expected = wall_then + instant.saturating_duration_since(then);
+                (expected.since(wall) >= SET_BACK_AT_LEAST).then_some(wall)
+            }
+        };
+        if let Some(at) = too_late
+            && let Err(error) = self.ledger.wake_later_than(at).await
         {
             // Not seen yet: the next turn tries again.
-            return self.telemetry.emit(Event::LedgerFailed { call: "wake_all", error: &error });
+            return self.telemetry.emit(Event::LedgerFailed { call: "wake_later_than", error: &error });
         }
-        *seen = now;
+        *seen = Some((instant, wall));
     }
 
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {

@@ -37,13 +37,21 @@ impl fmt::Debug for Jitter {
 /// together. `share` is a random number from 0 to 1. A `Retry-After` of the shop is the least pause, up to a bound.
 pub fn pause(schedule: &[Duration], attempt: u32, share: f64, retry_after: Option<Duration>) -> Duration {
     let step = (attempt.max(1) as usize - 1).min(schedule.len().saturating_sub(1));
-    let most = schedule.get(step).copied().unwrap_or(Duration::from_secs(120));
+    let most = schedule.get(step).copied().unwrap_or(WITHOUT_SCHEDULE);
     let jittered = most.mul_f64(share.clamp(0.0, 1.0));
     match retry_after {
         Some(least) => least.saturating_add(jittered),
         None => jittered,
     }
 }
+
+/// No [`pause`] is longer.
+pub fn longest_pause(schedule: &[Duration], retry_after_at_most: Duration) -> Duration {
+    retry_after_at_most.saturating_add(schedule.iter().copied().max().unwrap_or(WITHOUT_SCHEDULE))
+}
+
+/// The step of a schedule that has none.
+const WITHOUT_SCHEDULE: Duration = Duration::from_secs(120);
 
 /// Reads `Retry-After` in seconds, cut to the bound. The date form is not worth a parser: no shop's maintenance page
 /// uses it, and the schedule stands without it.
@@ -69,6 +77,14 @@ mod tests {
         assert_eq!(pause(&SCHEDULE, 2, 0.0, None), Duration::ZERO);
         assert_eq!(pause(&SCHEDULE, 2, 0.5, None), Duration::from_millis(2500));
         assert_eq!(pause(&SCHEDULE, 2, f64::NAN.max(7.0), None), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_the_longest() {
+        let at_most = Duration::from_secs(300);
+        let longest = (1..9).map(|attempt| pause(&SCHEDULE, attempt, 1.0, Some(at_most))).max();
+        assert_eq!(longest, Some(longest_pause(&SCHEDULE, at_most)));
+        assert_eq!(pause(&[], 1, 1.0, Some(at_most)), longest_pause(&[], at_most));
     }
 
     #[test]

@@ -29,6 +29,7 @@ macro_rules! contract {
             ends::what_is_in_the_air_is_not_leased
             ends::of_one_turn_one_at_a_time_is_leased
             ends::an_abandoned_claim_is_leased_as_interrupted
+            ends::an_abandoned_claim_is_due_though_the_clock_was_set_back
             ends::when_the_shop_is_back_everything_is_due
             ends::an_answer_of_our_own_is_remembered
             upkeep::an_acknowledged_push_is_replayed_for_the_long_window

@@ -182,9 +182,14 @@ fn heads(queue: &VecDeque<Arc<Notify>>, place: &Arc<Notify>) -> bool {
 impl Course {
     /// Waits until every earlier flight of the same turn was resolved or is gone.
     pub async fn my_turn(&self) {
-        while !self.sky.lock().is_first(self.turn, &self.place) {
+        while !self.is_my_turn() {
             self.place.notified().await;
         }
+    }
+
+    /// Whether every earlier flight of the same turn was resolved or is gone.
+    pub fn is_my_turn(&self) -> bool {
+        self.sky.lock().is_first(self.turn, &self.place)
     }
 
     /// Tells everybody who joined how the notice stands, and lets the next one of the turn go. What is told first

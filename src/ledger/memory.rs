@@ -127,9 +127,9 @@ impl Ledger for Memory {
         self.call(|store| Ok(store.next_due(&self.around.flights, now)))
     }
 
-    fn wake_all(&self) -> Pending<'_, u64> {
+    fn wake_later_than(&self, at: UnixMillis) -> Pending<'_, u64> {
         let now = self.now();
-        self.call(|store| Ok(store.wake_all(now)))
+        self.call(|store| Ok(store.wake_later_than(at, now)))
     }
 
     fn acknowledge(&self, order_id: String) -> Pending<'_, u64> {

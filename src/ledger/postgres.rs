@@ -233,7 +233,7 @@ impl Postgres {
         let (terms, lease) = self.terms(false);
         let call = self.lanes.call(Use::Upkeep).await?;
         let abandoned = self.around.flights.take_abandoned();
-        if let Err(fault) = leases::reclaim(&call, &abandoned, terms.ticket).await {
+        if let Err(fault) = leases::reclaim(&call, &abandoned, terms.now, terms.ticket).await {
             // Their leases run out some time; sooner is better.
             self.around.flights.put_back_abandoned(abandoned);
             return Err(fault);
@@ -271,7 +271,7 @@ impl Postgres {
         let abandoned = self.around.flights.take_abandoned();
         if let Ok(call) = self.lanes.call(Use::Upkeep).await {
             // What is not told here is found when the leases run out.
-            let _ = leases::reclaim(&call, &abandoned, self.tickets.next()).await;
+            let _ = leases::reclaim(&call, &abandoned, self.now(), self.tickets.next()).await;
         }
         self.lanes.close();
         self.tasks.iter().for_each(JoinHandle::abort);
@@ -339,8 +339,8 @@ impl Ledger for Postgres {
         })
     }
 
-    fn wake_all(&self) -> Pending<'_, u64> {
-        Box::pin(async move { Ok(leases::wake_all(&self.lanes, self.now()).await?) })
+    fn wake_later_than(&self, at: UnixMillis) -> Pending<'_, u64> {
+        Box::pin(async move { Ok(leases::wake(&self.lanes, self.now(), at).await?) })
     }
 
     fn acknowledge(&self, order_id: String) -> Pending<'_, u64> {

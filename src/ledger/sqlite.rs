@@ -83,7 +83,7 @@ impl Sqlite {
         let file = Arc::new(LedgerFile::take(path, options.checkpoints)?);
         let place = |why| OpenError::Place { file: path.to_owned(), why };
         let connection = file.open_writer()?;
-        leases::reclaim_all(&connection.sql).map_err(|why| file.fault(why.into()))?;
+        leases::reclaim_all(&connection.sql, around.clock.now()).map_err(|why| file.fault(why.into()))?;
         let reader = Reader::start(file.clone(), options.queue_max).map_err(place)?;
         let writer = Writer::start(file, connection, options, &around).map_err(place)?;
         Ok(Self { reader, writer, around })
@@ -185,12 +185,12 @@ impl Ledger for Sqlite {
         })
     }
 
-    fn wake_all(&self) -> Pending<'_, u64> {
+    fn wake_later_than(&self, at: UnixMillis) -> Pending<'_, u64> {
         let now = self.now();
         Box::pin(async move {
             let mut woken = 0;
             loop {
-                let slice = self.writer.write(move |group| leases::wake(group, now, WAKE_SLICE)).await?;
+                let slice = self.writer.write(move |group| leases::wake(group, now, at, WAKE_SLICE)).await?;
                 woken += slice;
                 if slice < u64::from(WAKE_SLICE) {
                     return Ok(woken);

@@ -112,7 +112,7 @@ impl<'p> Pair<'p> {
             Operation::Lease(limit) => self.lease(limit, now).await,
             Operation::Wake => {
                 let woken = self.model.wake(now);
-                assert_eq!(self.world.ledger.wake_all().await.unwrap(), woken);
+                assert_eq!(self.world.ledger.wake_later_than(now).await.unwrap(), woken);
             }
             Operation::Acknowledge(number) => {
                 let concerned = self.model.acknowledge(number, now);

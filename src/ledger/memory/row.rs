@@ -108,10 +108,10 @@ impl Row {
         self.lease()
     }
 
-    /// Its holder is gone: it is due now, if it was held.
-    pub(super) fn reclaim(&mut self) {
+    /// Its holder is gone: it is due now, if it was held. A clock that was set back may have it admitted in the future.
+    pub(super) fn reclaim(&mut self, now: UnixMillis) {
         if self.record.state == State::Pending && self.record.due_at.is_none() {
-            self.record.due_at = Some(self.record.accepted_at);
+            self.record.due_at = Some(self.record.accepted_at.min(now));
             self.interrupted = true;
         }
     }

@@ -72,7 +72,7 @@ impl Store {
         }
         Ok(match verdict {
             Verdict::Waits(id) => {
-                self.promise(id);
+                self.promise(id, now);
                 Ruling::Waits
             }
             Verdict::Replays(id) => {
@@ -123,10 +123,10 @@ impl Store {
     }
 
     /// The caller is told that kallback brings it; so it has to, also if the holder is gone.
-    fn promise(&mut self, id: NoticeId) {
+    fn promise(&mut self, id: NoticeId, now: UnixMillis) {
         if let Some(row) = self.rows.get_mut(&id) {
             row.answered = true;
-            row.reclaim();
+            row.reclaim(now);
         }
     }
 
@@ -155,7 +155,7 @@ impl Store {
     }
 
     pub(super) fn lease_due(&mut self, flights: &Flights, now: UnixMillis, limit: usize) -> Vec<Claim> {
-        self.reclaim(flights);
+        self.reclaim(flights, now);
         let mut claims = Vec::new();
         for row in self.rows.values_mut() {
             if claims.len() == limit {
@@ -186,16 +186,16 @@ impl Store {
             .min()
     }
 
-    fn reclaim(&mut self, flights: &Flights) {
+    fn reclaim(&mut self, flights: &Flights, now: UnixMillis) {
         for id in flights.take_abandoned() {
             if let Some(row) = self.rows.get_mut(&id) {
-                row.reclaim();
+                row.reclaim(now);
             }
         }
     }
 
-    pub(super) fn wake_all(&mut self, now: UnixMillis) -> u64 {
-        let later = self.rows.values_mut().filter(|row| row.record.due_at.is_some_and(|due_at| due_at > now));
+    pub(super) fn wake_later_than(&mut self, at: UnixMillis, now: UnixMillis) -> u64 {
+        let later = self.rows.values_mut().filter(|row| row.record.due_at.is_some_and(|due_at| due_at > at.max(now)));
         later.map(|row| row.record.due_at = Some(now)).count() as u64
     }
 

@@ -304,7 +304,7 @@ const PROMISE: &str = "
 update kallback_notice set answered = true,
   followed = followed or (held and free_at > $2 and ticket >> 32 <> $3),
   interrupted = interrupted or (held and ticket >> 32 = $3),
-  free_at = case when held and ticket >> 32 = $3 then accepted_at else free_at end,
+  free_at = case when held and ticket >> 32 = $3 then least(accepted_at, $2) else free_at end,
   held = held and ticket >> 32 <> $3
 where id = $1 and state = 0
 returning held and free_at > $2";

@@ -118,7 +118,7 @@ async fn see_to(chore: Chore, lanes: &Lanes, clock: &Clock) -> Result<bool, Faul
                 [&&fingerprint.0[..], &chore.ticket, &clock.now().0, &WITHDRAWN, &call.wire.slot];
             call.rows(WITHDRAW, &values).await?
         }
-        What::Release => call.rows(RELEASE, &[&chore.ticket]).await?,
+        What::Release => call.rows(RELEASE, &[&chore.ticket, &clock.now().0]).await?,
     };
     Ok(!rows.is_empty())
 }
@@ -144,5 +144,5 @@ select id from ended";
 
 /// Nobody began to bring it: as it was before.
 const RELEASE: &str = "
-update kallback_notice set held = false, free_at = accepted_at, attempts = attempts - 1
+update kallback_notice set held = false, free_at = least(accepted_at, $2), attempts = attempts - 1
 where ticket = $1 and state = 0 and held returning id";

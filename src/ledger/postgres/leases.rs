@@ -15,11 +15,11 @@ use crate::ledger::stored::{policy_of, state_number};
 use crate::ledger::{Claim, Lease, Notice, NoticeId};
 
 /// Makes these records of this process due now: their holder is gone, and nobody knows what it did.
-pub(super) async fn reclaim(call: &Call, records: &[NoticeId], ticket: i64) -> Result<(), Fault> {
+pub(super) async fn reclaim(call: &Call, records: &[NoticeId], now: UnixMillis, ticket: i64) -> Result<(), Fault> {
     if records.is_empty() {
         return Ok(());
     }
-    call.rows(RECLAIM, &[&records, &process_of(ticket)]).await.map(drop)
+    call.rows(RECLAIM, &[&records, &process_of(ticket), &now.0]).await.map(drop)
 }
 
 /// A due record.
@@ -99,12 +99,12 @@ pub(super) async fn next_due(lanes: &Lanes, flights: &Flights, now: UnixMillis) 
     Ok(None)
 }
 
-/// Makes everything that waits due now, in slices, and says how many that were.
-pub(super) async fn wake_all(lanes: &Lanes, now: UnixMillis) -> Result<u64, Fault> {
+/// Makes everything due now that waits for a time later than `at`, in slices, and says how many that were.
+pub(super) async fn wake(lanes: &Lanes, now: UnixMillis, at: UnixMillis) -> Result<u64, Fault> {
     let call = lanes.call(Use::Upkeep).await?;
     let mut woken = 0;
     loop {
-        let slice = call.rows(WAKE, &[&now.0, &WAKE_SLICE]).await?.len();
+        let slice = call.rows(WAKE, &[&now.0, &at.max(now).0, &WAKE_SLICE]).await?.len();
         woken += slice as u64;
         if i64::try_from(slice).unwrap_or(i64::MAX) < WAKE_SLICE {
             return Ok(woken);
@@ -140,7 +140,7 @@ pub(super) async fn is_behind(lanes: &Lanes, claim: &Claim, now: UnixMillis) -> 
 const WAKE_SLICE: i64 = 500;
 
 const RECLAIM: &str = "
-update kallback_notice set held = false, free_at = accepted_at, interrupted = true
+update kallback_notice set held = false, free_at = least(accepted_at, $3), interrupted = true
 where id = any($1) and state = 0 and held and ticket >> 32 = $2";
 
 const DUE: &str = "
@@ -173,7 +173,7 @@ order by n.free_at limit 100";
 
 const WAKE: &str = "
 update kallback_notice set free_at = $1 where id in (
-  select id from kallback_notice where state = 0 and not held and free_at > $1 order by id limit $2 for update skip locked)
+  select id from kallback_notice where state = 0 and not held and free_at > $2 order by id limit $3 for update skip locked)
 returning id";
 
 const REPLAYABLE: &str = "

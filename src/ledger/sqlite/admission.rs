@@ -88,7 +88,7 @@ impl Candidate {
             binding.insert(group.sql())?;
         }
         match verdict {
-            Verdict::Waits(id) => promise(group.sql(), id).map(|()| Ruling::Waits),
+            Verdict::Waits(id) => promise(group.sql(), id, self.now).map(|()| Ruling::Waits),
             Verdict::Replays(id) => recorded_reply(group.sql(), id).map(|reply| Ruling::Replays(Box::new(reply))),
             Verdict::Opens { repeats, supersedes } => {
                 if let Some(older) = supersedes {
@@ -179,13 +179,13 @@ fn newest(sql: &Connection, fingerprint: Fingerprint) -> rusqlite::Result<Option
 
 /// The caller is told that kallback brings it, so kallback has to: also if its holder is gone, which is so when it
 /// has no time and no flight.
-fn promise(sql: &Connection, id: NoticeId) -> rusqlite::Result<()> {
+fn promise(sql: &Connection, id: NoticeId, now: UnixMillis) -> rusqlite::Result<()> {
     let mut promise = sql.prepare_cached(
         "update notice set answered = 1, interrupted = iif(due_at is null, 1, interrupted),
-           due_at = ifnull(due_at, accepted_at)
+           due_at = ifnull(due_at, min(accepted_at, ?2))
          where id = ?1 and (answered = 0 or due_at is null)",
     )?;
-    promise.execute([id]).map(drop)
+    promise.execute([id, now.0]).map(drop)
 }
 
 fn recorded_reply(sql: &Connection, id: NoticeId) -> rusqlite::Result<Reply> {

@@ -30,7 +30,7 @@ impl Sqlite {
     pub fn by_hand(name: &str, vfs: Vfs, options: Options, around: Surroundings) -> Result<(Self, Hand), OpenError> {
         let file = Arc::new(LedgerFile::elsewhere(name, vfs, Checkpoints::Aside));
         let connection = file.open_writer()?;
-        leases::reclaim_all(&connection.sql).map_err(|why| file.fault(why.into()))?;
+        leases::reclaim_all(&connection.sql, around.clock.now()).map_err(|why| file.fault(why.into()))?;
         let (reader, desk, reads) = Reader::with_desk(file.clone(), options.queue_max);
         let (checkpointer, copying) = Checkpointer::by_hand(file.clone(), around.telemetry.clone());
         let (writer, bench, writes) = Writer::with_bench((file, connection), checkpointer, options, &around);

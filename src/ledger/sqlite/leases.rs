@@ -13,19 +13,22 @@ use crate::ledger::stored::{policy_of, state_number};
 use crate::ledger::{Claim, Notice, NoticeId, State};
 
 /// Everything pending that waits for no time is due now: its holder is gone, and nobody knows what it did. Those
-/// that are in the air all the same are not leased before they land.
-pub(super) fn reclaim_all(sql: &Connection) -> rusqlite::Result<()> {
-    let mut reclaim = sql
-        .prepare_cached("update notice set due_at = accepted_at, interrupted = 1 where state = 0 and due_at is null")?;
-    reclaim.execute([]).map(drop)
+/// that are in the air all the same are not leased before they land. A clock that was set back may have it admitted
+/// in the future.
+pub(super) fn reclaim_all(sql: &Connection, now: UnixMillis) -> rusqlite::Result<()> {
+    let mut reclaim = sql.prepare_cached(
+        "update notice set due_at = min(accepted_at, ?1), interrupted = 1 where state = 0 and due_at is null",
+    )?;
+    reclaim.execute([now.0]).map(drop)
 }
 
 /// The same for these records.
-fn reclaim(sql: &Connection, records: &[NoticeId]) -> rusqlite::Result<()> {
+fn reclaim(sql: &Connection, records: &[NoticeId], now: UnixMillis) -> rusqlite::Result<()> {
     let mut reclaim = sql.prepare_cached(
-        "update notice set due_at = accepted_at, interrupted = 1 where id = ?1 and state = 0 and due_at is null",
+        "update notice set due_at = min(accepted_at, ?2), interrupted = 1
+         where id = ?1 and state = 0 and due_at is null",
     )?;
-    records.iter().try_for_each(|record| reclaim.execute([record]).map(drop))
+    records.iter().try_for_each(|record| reclaim.execute([*record, now.0]).map(drop))
 }
 
 /// Claims what is due, oldest first.
@@ -35,7 +38,7 @@ pub(super) fn lease_due(
     now: UnixMillis,
     limit: usize,
 ) -> rusqlite::Result<Vec<Claim>> {
-    reclaim(group.sql(), &flights.take_abandoned())?;
+    reclaim(group.sql(), &flights.take_abandoned(), now)?;
     let mut claims = Vec::new();
     for (id, flight) in due(group.sql(), flights, now, limit)? {
         match lease(group.sql(), id, flight)? {
@@ -137,12 +140,12 @@ pub(super) fn next_due(sql: &Connection, flights: &Flights) -> rusqlite::Result<
     Ok(None)
 }
 
-/// Makes at most `slice` waiting records due now, and says how many.
-pub(super) fn wake(group: &Group<'_>, now: UnixMillis, slice: u32) -> rusqlite::Result<u64> {
+/// Makes at most `slice` records due now that wait for a time later than `at`, and says how many.
+pub(super) fn wake(group: &Group<'_>, now: UnixMillis, at: UnixMillis, slice: u32) -> rusqlite::Result<u64> {
     let mut wake = group.sql().prepare_cached(
-        "update notice set due_at = ?1 where id in (select id from notice where due_at > ?1 limit ?2)",
+        "update notice set due_at = ?1 where id in (select id from notice where due_at > ?2 limit ?3)",
     )?;
-    wake.execute(params![now.0, slice]).map(|rows| rows as u64)
+    wake.execute(params![now.0, at.max(now).0, slice]).map(|rows| rows as u64)
 }
 
 /// Makes an ended record pending and due now. `false`: there is none that could be.

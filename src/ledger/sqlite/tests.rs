@@ -244,7 +244,7 @@ async fn a_group_that_changes_nothing_writes_nothing() {
     let (notice, flight) = flight(&ledger, 1);
     assert!(matches!(ledger.admit(notice, flight).await, Ok(Admission::Settled(_))));
     assert!(ledger.lease_due(9).await.unwrap().is_empty());
-    assert_eq!(ledger.wake_all().await.unwrap(), 0);
+    assert_eq!(ledger.wake_later_than(UnixMillis(0)).await.unwrap(), 0);
     ledger.sweep(crate::ledger::contract::upkeep::RETENTION).await.unwrap();
     assert!(before == wal());
     drop(admit(&ledger, 2).await.unwrap());

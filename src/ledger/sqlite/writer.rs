@@ -16,7 +16,7 @@ use rusqlite::wal::CheckpointMode;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixMillis};
 use crate::ledger::sqlite::checkpointer::Checkpointer;
 use crate::ledger::sqlite::file::{LedgerFile, WriterConnection};
 use crate::ledger::sqlite::group::{Group, Rider, Riders};
@@ -241,7 +241,8 @@ impl Bench {
         let began = self.clock.instant();
         let outcome = self.link.connection(began).and_then(|connection| {
             let changes = connection.sql.total_changes();
-            let parts = Parts { writes: &mut group, riders: &riders, holders_unknown: self.holders_unknown };
+            let (holders_unknown, now) = (self.holders_unknown, self.clock.now());
+            let parts = Parts { writes: &mut group, riders: &riders, holders_unknown, now };
             parts.transact(connection, self.bytes_max).map_err(|error| unavailable(&error))?;
             Ok(connection.sql.total_changes() != changes)
         });
@@ -290,6 +291,7 @@ struct Parts<'a> {
     writes: &'a mut [Box<dyn Write>],
     riders: &'a [Rider],
     holders_unknown: bool,
+    now: UnixMillis,
 }
 
 impl Parts<'_> {
@@ -299,7 +301,7 @@ impl Parts<'_> {
             group.ride(rider)?;
         }
         if self.holders_unknown {
-            leases::reclaim_all(group.sql())?;
+            leases::reclaim_all(group.sql(), self.now)?;
         }
         for write in self.writes {
             write.run(&mut group)?;

@@ -60,6 +60,20 @@ async fn nothing_waits_longer_because_the_clock_is_set_back() {
     comes_at_once(&world, 2).await;
 }
 
+#[tokio::test]
+async fn nothing_waits_longer_because_the_clock_is_set_back_while_nobody_runs() {
+    let mut world = World::builder().with_frozen_time().start().await;
+    world.shop.next(Act::reply(503).header("retry-after", "90"));
+    assert_eq!(authorize(&world).await, 204);
+    postponed(&world.operator(), 1, 1).await;
+    let time = world.time.take().unwrap();
+    time.run(world.stop_gateway()).await;
+    world.time = Some(time);
+    world.clock.jump(-3_600_000);
+    world.start_gateway_again().await;
+    comes_at_once(&world, 2).await;
+}
+
 async fn retry_after(told: &str, least: Duration) {
     let world = World::builder().with_frozen_time().start().await;
     world.shop.next(Act::reply(503).header("retry-after", told));

@@ -123,6 +123,33 @@ async fn klarnas_three_attempts_at_a_slow_shop_are_one_request_whose_late_succes
 }
 
 #[tokio::test]
+async fn a_call_that_waited_for_a_seat_has_its_whole_time_at_the_shop() {
+    let world = World::frozen().with_settings(|settings| {
+        settings.limits.seats.max_in_flight = 1;
+        settings.limits.seats.reserved_for_callbacks = 0;
+    });
+    let world = world.start().await;
+    let gates = [Gate::closed(), Gate::closed()];
+    gates.iter().for_each(|gate| world.shop.next(Act::minus_one(200).once_open(gate)));
+    let calls = [(); 2].map(|()| {
+        let purchase = Purchase::new();
+        world.calling(&world.signed(Callback::authorization(&purchase), &purchase))
+    });
+    world.shop.wait_for_requests(1).await;
+    world.pass(seconds(50), seconds(1)).await;
+    gates[0].open();
+    world.shop.wait_for_requests(2).await;
+    world.pass(seconds(50), seconds(1)).await;
+    gates[1].open();
+
+    world.books().wait_for_books(Books { accepted: 2, settled: 2, ..Books::default() }).await;
+    for call in calls {
+        assert_eq!(patiently("an answer", call).await.unwrap().unwrap().status, 204);
+    }
+    assert!(!world.shop.requests()[1].caller_left, "the shop's call is never cut");
+}
+
+#[tokio::test]
 async fn a_caller_who_hangs_up_and_comes_back_finds_the_same_delivery() {
     let world = World::builder().with_frozen_time().start().await;
     let gate = Gate::closed();

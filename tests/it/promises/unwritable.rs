@@ -257,6 +257,56 @@ async fn without_a_ledger_two_authorizations_of_one_session_still_go_one_after_t
     world.shop.saw(2);
 }
 
+/// A session whose first authorization the shop has taken, and whose second one is at the shop until the gate opens.
+async fn one_settled_and_one_at_the_shop(world: &World, gate: &Gate) -> (Callback, Answering) {
+    let purchase = Purchase::new();
+    let again = purchase.authorised_again();
+    let callback = world.signed(Callback::authorization(&purchase), &purchase);
+    assert_eq!(world.somebody().call(&callback).await.unwrap().status, 200);
+    world.books().wait_for_books(Books { accepted: 1, settled: 1, ..Books::default() }).await;
+    world.shop.next(Act::minus_one(200).once_open(gate));
+    let second = world.calling(&world.signed(Callback::authorization(&again), &again));
+    world.shop.wait_for_requests(2).await;
+    (callback, second)
+}
+
+/// The reply to a repeat that the ledger, by then, knew to be none of the shop's business.
+async fn is_replayed(world: &World, repeat: Answering) {
+    let answer = patiently("the recorded reply", repeat).await.unwrap().unwrap();
+    assert_eq!((answer.text(), answer.header("kallback-replayed")), ("-1", Some("true")));
+    world.shop.saw(2);
+}
+
+#[test]
+fn what_a_slow_ledger_says_while_a_repeat_waits_for_its_turn_counts() {
+    in_time(async || {
+        let (world, gate) = (hasty_world().await, Gate::closed());
+        let (callback, _second) = one_settled_and_one_at_the_shop(&world, &gate).await;
+        let lock = world.ledger_file().lock();
+        let repeat = outruns_the_ledger(&world, &callback).await;
+        if !lock.release() {
+            return false;
+        }
+        is_replayed(&world, repeat).await;
+        true
+    });
+}
+
+#[tokio::test]
+async fn a_repeat_that_waited_for_its_turn_is_looked_up_again_in_a_ledger_that_works_again() {
+    let (world, gate) = (world().await, Gate::closed());
+    let (callback, second) = one_settled_and_one_at_the_shop(&world, &gate).await;
+    let lock = world.ledger_file().lock();
+    let repeat = world.calling(&callback);
+    // SQLite's own patience ends first, in real time: the ledger fails.
+    world.books().wait_for_metric("kallback_ledger_failures_total", &[], 1.0).await;
+    drop(lock);
+    assert!(!repeat.is_finished(), "it is not its turn");
+    gate.open();
+    assert_eq!(patiently("the second answer", second).await.unwrap().unwrap().status, 200);
+    is_replayed(&world, repeat).await;
+}
+
 #[tokio::test]
 async fn a_broken_ledger_with_something_due_is_asked_again_at_a_walking_pace() {
     let world = World::start().await;

@@ -1,6 +1,7 @@
 //! The ledger as the simulation watches it: every call rings the bell, every outcome stands in a diary. Some of the
 //! broken variants are here, too.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kallback::clock::UnixMillis;
@@ -8,8 +9,8 @@ use kallback::event::{Fingerprint, TokenUse};
 use kallback::ledger::flights::{Boarding, Flight, Flights};
 use kallback::ledger::memory::Memory;
 use kallback::ledger::{
-    Admission, Claim, Counts, End, Failure, Filter, Ledger, Notice, NoticeId, Pending, PendingAdmission, PendingEnd,
-    Record, Retention, Surroundings, Swept,
+    Admission, Claim, Counts, End, Failure, Filter, Ledger, LedgerError, Notice, NoticeId, Pending, PendingAdmission,
+    PendingEnd, Record, Retention, Surroundings, Swept,
 };
 use kallback::message::Reply;
 
@@ -39,6 +40,8 @@ pub struct Entry {
 /// What happened to a notice in the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fact {
+    /// It was asked about.
+    Asked,
     /// Stored, and claimed.
     Claimed,
     /// Claimed once more, for an attempt of kallback's own.
@@ -78,6 +81,7 @@ pub struct Watched {
     bell: Bell,
     diary: Diary,
     variant: Option<Variant>,
+    has_failed: AtomicBool,
 }
 
 impl Watched {
@@ -89,7 +93,16 @@ impl Watched {
         variant: Option<Variant>,
     ) -> Self {
         let memory = Memory::new(1 << 30, around.clone());
-        Self { ledger, memory, apart: Flights::default(), around, bell, diary, variant }
+        Self {
+            ledger,
+            memory,
+            apart: Flights::default(),
+            around,
+            bell,
+            diary,
+            variant,
+            has_failed: AtomicBool::new(false),
+        }
     }
 
     fn called(&self) -> (&dyn Ledger, UnixMillis) {
@@ -117,7 +130,7 @@ impl Watched {
         notice: Arc<Notice>,
         (fact, wall): (Fact, UnixMillis),
         ended: PendingEnd<'_>,
-    ) -> Result<(), (kallback::ledger::LedgerError, Box<Claim>)> {
+    ) -> Result<(), (LedgerError, Box<Claim>)> {
         let outcome = ended.await;
         if outcome.is_ok() {
             self.diary.note(&notice, fact, wall);
@@ -129,9 +142,14 @@ impl Watched {
 impl Ledger for Watched {
     fn admit(&self, notice: Arc<Notice>, flight: Flight) -> PendingAdmission<'_> {
         let (ledger, wall) = self.called();
+        self.diary.note(&notice, Fact::Asked, wall);
+        if self.variant == Some(Variant::GivesTheLedgerUp) && self.has_failed.load(Ordering::Relaxed) {
+            return Box::pin(std::future::ready(Err((LedgerError::Overloaded, flight))));
+        }
         let admitted = ledger.admit(notice.clone(), flight);
         Box::pin(async move {
             let mut outcome = admitted.await;
+            self.has_failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
             if self.variant == Some(Variant::BlindToDiskErrors)
                 && let Err((_, flight)) = outcome
             {
@@ -160,7 +178,10 @@ impl Ledger for Watched {
             self.diary.note(&notice, Fact::Settled, wall);
             return Box::pin(std::future::ready(Ok(())));
         }
-        self.diary.note(&notice, Fact::Settling, wall);
+        // A dead process writes nothing more; what it wrote before, it wrote.
+        if !self.bell.is_killed() {
+            self.diary.note(&notice, Fact::Settling, wall);
+        }
         let ended = ledger.settle(claim, stored.clone());
         Box::pin(async move {
             self.noted(notice.clone(), (Fact::Settled, wall), ended).await?;
@@ -205,8 +226,12 @@ impl Ledger for Watched {
         self.called().0.next_due()
     }
 
-    fn wake_all(&self) -> Pending<'_, u64> {
-        self.called().0.wake_all()
+    fn wake_later_than(&self, at: UnixMillis) -> Pending<'_, u64> {
+        match self.variant {
+            // What a restart forgot looks as if the clock had been set back.
+            Some(Variant::TrustsTheClock | Variant::RestartForgets) => Box::pin(std::future::ready(Ok(0))),
+            _ => self.called().0.wake_later_than(at),
+        }
     }
 
     fn acknowledge(&self, order_id: String) -> Pending<'_, u64> {

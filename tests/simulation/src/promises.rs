@@ -113,6 +113,8 @@ pub struct Arriving {
     pub attempt: Option<u32>,
     /// `kallback-redelivery`.
     pub marked: bool,
+    /// `kallback-unrecorded`: it went straight through.
+    pub unrecorded: bool,
     /// The ledger may fail, or be slow: then callbacks go straight through.
     pub ledger_is_ill: bool,
 }
@@ -172,10 +174,11 @@ impl Promises {
         let visits = &self.visits;
         let notice = &mut self.notices[entry.key];
         notice.fingerprint = Some(entry.fingerprint);
-        if entry.fact != Fact::Settling {
+        if !matches!(entry.fact, Fact::Asked | Fact::Settling) {
             notice.claimed_in = matches!(entry.fact, Fact::Claimed | Fact::Leased).then_some(now.life);
         }
         match entry.fact {
+            Fact::Asked => {}
             Fact::Claimed => {
                 notice.of_record.clear();
                 notice.attempt_from = visits.len();
@@ -215,6 +218,7 @@ impl Promises {
         let number = self.visits.len();
         self.check_alone(arriving, now);
         if self.notices[arriving.key].kind.class() == Class::Notice {
+            self.check_record(arriving, now);
             self.check_window(arriving, now);
             self.check_mark(arriving, now);
         } else if arriving.marked || arriving.attempt.is_some() {
@@ -223,15 +227,14 @@ impl Promises {
         let notice = &mut self.notices[arriving.key];
         notice.calls_unused -= i64::from(!arriving.marked);
         let asked_too_often = notice.calls_unused < 0;
-        let unrecorded = notice.claimed_in != Some(now.life);
-        if !unrecorded {
+        if !arriving.unrecorded {
             notice.last_attempt = arriving.attempt.unwrap_or(1);
             notice.of_record.push(number);
         }
         if asked_too_often {
             self.broken(now, arriving.key, "more requests in the sender's name than the sender made");
         }
-        let Arriving { key, marked, .. } = arriving;
+        let Arriving { key, marked, unrecorded, .. } = arriving;
         self.visits.push(Visit { key, marked, unrecorded, began: now, ended_ms: None, reply: None, over: false });
         number
     }
@@ -258,18 +261,28 @@ impl Promises {
         }
     }
 
+    /// Promise 5: without a record only while the ledger fails. Else only with a claim.
+    fn check_record(&mut self, arriving: Arriving, now: Moment) {
+        if arriving.unrecorded && !arriving.ledger_is_ill {
+            self.broken(now, arriving.key, "passed on without a record, and the ledger is well");
+        } else if !arriving.unrecorded && self.notices[arriving.key].claimed_in != Some(now.life) {
+            self.broken(now, arriving.key, "brought to the shop without a claim");
+        }
+    }
+
     /// Promise 3: no second one after a 2xx within the window, not even after a crash once it was recorded.
     fn check_window(&mut self, arriving: Arriving, now: Moment) {
         let notice = &self.notices[arriving.key];
         let in_window = notice.settled.is_some_and(|settled| now.wall < settled + notice.policy.replay_for);
         let in_the_air = notice.accepted_in == Some(now.life);
         let unmarked_repeat = notice.accepted_in.is_some() && !in_the_air && !arriving.marked;
-        let straight_through = arriving.ledger_is_ill && notice.claimed_in != Some(now.life);
+        // What fails cannot say what it knows.
+        let straight_through = arriving.unrecorded && arriving.ledger_is_ill;
         if in_window && !straight_through && !self.jumped_lately(now) {
             self.broken(now, arriving.key, "a second request after a recorded 2xx, within the window");
         } else if in_the_air {
             self.broken(now, arriving.key, "a second request after a 2xx that is not recorded yet");
-        } else if unmarked_repeat {
+        } else if unmarked_repeat && !straight_through {
             self.broken(now, arriving.key, "a repeat after a crash that does not say so");
         }
     }

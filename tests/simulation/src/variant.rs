@@ -41,11 +41,15 @@ pub enum Variant {
     NobodyRedelivers,
     /// A disk that cannot be written is treated as if it could.
     BlindToDiskErrors,
+    /// After one failure nothing is recorded any more.
+    GivesTheLedgerUp,
+    /// What waits, waits for the time that was written down, whatever the clock did since.
+    TrustsTheClock,
 }
 
 impl Variant {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::NoSync,
         Self::ClaimAfterForward,
         Self::DeadlineCuts,
@@ -62,6 +66,8 @@ impl Variant {
         Self::HolesInTheWal,
         Self::NobodyRedelivers,
         Self::BlindToDiskErrors,
+        Self::GivesTheLedgerUp,
+        Self::TrustsTheClock,
     ];
 
     /// Where what is wrong is a setting: sets it. The model goes on expecting the defaults.

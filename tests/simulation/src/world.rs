@@ -88,8 +88,6 @@ pub struct World {
     pub(crate) life: Option<Life>,
     pub(crate) lives: u32,
     pub(crate) wall_ahead_ms: i64,
-    /// When the wall clock was set back, and by how much.
-    pub(crate) set_back: Option<(u64, i64)>,
     pub(crate) promises: Promises,
     pub(crate) purposes: Vec<Purpose>,
     pub(crate) callers: Vec<Caller>,
@@ -99,8 +97,8 @@ pub struct World {
     pub(crate) mood: Mood,
     pub(crate) ledger_turn_planned: bool,
     pub(crate) disk_latency_ms: u64,
-    /// Until then the ledger may fail, or be slow.
-    pub(crate) ledger_ill_until_ms: u64,
+    disk_ill_until_ms: u64,
+    disk_slow_until_ms: u64,
     pub(crate) kill_takes_power: bool,
     pub(crate) calm: bool,
     pub(crate) trace: Trace,
@@ -141,7 +139,6 @@ impl World {
             life: None,
             lives: 0,
             wall_ahead_ms: 0,
-            set_back: None,
             promises: Promises::default(),
             purposes: Vec::new(),
             callers: Vec::new(),
@@ -151,7 +148,8 @@ impl World {
             mood: Mood::Well,
             ledger_turn_planned: false,
             disk_latency_ms: 1,
-            ledger_ill_until_ms: 0,
+            disk_ill_until_ms: 0,
+            disk_slow_until_ms: 0,
             kill_takes_power: false,
             calm: false,
             trace: Trace::new(false),
@@ -189,9 +187,14 @@ impl World {
         }
     }
 
-    /// What kallback did since the last look.
+    /// What kallback did since the last look, and be it the last it did.
     fn listen(&mut self) {
+        self.look();
         self.bury_if_dead();
+        self.plan_ledger_turn();
+    }
+
+    fn look(&mut self) {
         let Some(life) = &mut self.life else { return };
         let (touched, entries) = (life.bell.take(), life.diary.take());
         let now = self.moment();
@@ -207,7 +210,6 @@ impl World {
                 Touched::Ledger => {}
             }
         }
-        self.plan_ledger_turn();
     }
 
     fn happen(&mut self, event: Event) {

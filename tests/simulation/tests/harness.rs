@@ -71,4 +71,6 @@ noticed! {
     holes_in_the_wal_after_a_failed_fsync: HolesInTheWal as "the record is gone";
     nobody_who_brings_it_again: NobodyRedelivers as "pending for ever";
     a_disk_error_that_nobody_sees: BlindToDiskErrors as "not on disk";
+    a_ledger_that_is_given_up: GivesTheLedgerUp as "and the ledger is well";
+    a_clock_that_is_trusted: TrustsTheClock as "pending for ever";
 }

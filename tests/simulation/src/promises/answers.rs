@@ -2,7 +2,7 @@
 
 use kallback::event::Class;
 
-use super::{Moment, Promises, ms};
+use super::{Moment, Promises, Visit, ms};
 
 /// An attempt's own limit, the wait for a seat, and the ledger's: nobody waits longer, whatever is wrong.
 const EVER_MS: u64 = 60_000 + 60_000 + 10_000;
@@ -20,6 +20,8 @@ pub struct Answer {
     pub visit: Option<usize>,
     /// `kallback-replayed`.
     pub replayed: bool,
+    /// When its first byte came.
+    pub began_ms: Option<u64>,
     /// When the caller connected.
     pub connected: Moment,
     /// When its request was complete.
@@ -47,6 +49,7 @@ impl Promises {
         let since = now.ms - answer.connected.ms;
         let complete_after = answer.complete.ms - answer.connected.ms;
         let limit = match notice.kind.class() {
+            Class::Question if self.comes_still(answer, now) => EVER_MS,
             Class::Question => ms(notice.policy.hard_limit),
             Class::Notice if answer.ledger_was_well && !self.joined_unrecorded(answer, now) => {
                 ms(notice.policy.answer_within)
@@ -57,6 +60,19 @@ impl Promises {
             let what = if answer.status.is_some() { "answered only" } else { "not answered" };
             self.broken(now, answer.key, &format!("{what} after {since} ms, the limit is {limit} ms"));
         }
+    }
+
+    /// A question's reply that began in time, and that the shop has hardly ended: it is passed on as it comes, to its
+    /// last byte.
+    fn comes_still(&self, answer: &Answer, now: Moment) -> bool {
+        let notice = &self.notices[answer.key];
+        let limit = answer.connected.ms + ms(notice.policy.hard_limit) + SLACK_MS;
+        let began_in_time = answer.began_ms.is_some_and(|began| began <= limit);
+        let hardly_ended = |number: usize, visit: &Visit| {
+            let is_it = visit.key == answer.key && answer.visit.is_none_or(|of| of == number);
+            is_it && visit.ended_ms.is_none_or(|ended| now.ms <= ended + SLACK_MS)
+        };
+        began_in_time && self.visits.iter().enumerate().any(|(number, visit)| hardly_ended(number, visit))
     }
 
     /// What was not stored when it went to the shop is answered by the shop alone, also to those who join

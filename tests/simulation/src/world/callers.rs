@@ -26,6 +26,7 @@ struct Call {
     connected: Moment,
     complete: Option<Moment>,
     reply: Vec<u8>,
+    reply_began_ms: Option<u64>,
 }
 
 impl Caller {
@@ -79,8 +80,9 @@ impl World {
         let patience = caller.patience_ms();
         let hangs_up_at = self.chance.percent(12).then(|| self.chance.within(0..bytes as u64 + 1) as usize);
         self.caller_of.insert(number, index);
-        let (sent, complete, reply) = (0, None, Vec::new());
-        self.callers[index].call = Some(Call { wire, sent, hangs_up_at, connected, complete, reply });
+        let call =
+            Call { wire, sent: 0, hangs_up_at, connected, complete: None, reply: Vec::new(), reply_began_ms: None };
+        self.callers[index].call = Some(call);
         let key = self.callers[index].key;
         self.trace.note(self.now_ms, || format!("call {number}: {key}"));
         let mut delay = self.chance.within(0..3);
@@ -133,6 +135,9 @@ impl World {
         let Some(&index) = self.caller_of.get(&number) else { return };
         let Some(call) = &mut self.callers[index].call else { return };
         call.reply.extend(call.wire.take());
+        if !call.reply.is_empty() {
+            call.reply_began_ms.get_or_insert(self.now_ms);
+        }
         let closed = call.wire.is_closed();
         let Some(message) = Message::read(&call.reply) else {
             if closed && let Some((index, call)) = self.end_call(number) {
@@ -187,9 +192,10 @@ impl World {
             status: None,
             visit: None,
             replayed: false,
+            began_ms: call.reply_began_ms,
             connected: call.connected,
             complete,
-            ledger_was_well: self.ledger_ill_until_ms < call.connected.ms,
+            ledger_was_well: self.ledger_ill_until_ms() < call.connected.ms,
         }
     }
 

@@ -47,13 +47,18 @@ impl World {
     pub(super) fn disk_trouble(&mut self, trouble: Option<Trouble>) {
         self.trace.note(self.now_ms, || format!("the disk: {trouble:?}"));
         self.disk.set_trouble(trouble);
-        self.ledger_ill_until_ms = if trouble.is_some() { u64::MAX } else { self.now_ms + REST_MS };
+        self.disk_ill_until_ms = if trouble.is_some() { u64::MAX } else { self.now_ms + REST_MS };
     }
 
     pub(super) fn slow_disk(&mut self, latency_ms: u64) {
         self.disk_latency_ms = latency_ms;
         let is_slow = latency_ms > 1;
-        self.ledger_ill_until_ms = if is_slow { u64::MAX } else { self.now_ms + REST_MS + 8_000 };
+        self.disk_slow_until_ms = if is_slow { u64::MAX } else { self.now_ms + REST_MS + 8_000 };
+    }
+
+    /// Until then the ledger may fail, or be slow.
+    pub(super) fn ledger_ill_until_ms(&self) -> u64 {
+        self.disk_ill_until_ms.max(self.disk_slow_until_ms)
     }
 
     /// No trouble comes any more.

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::plan::JUMPS_MS;
 use super::{Event, World};
 use crate::disk::VFS;
 use crate::life::{Birth, FILE, Life};
@@ -46,7 +47,6 @@ impl World {
             self.disk.process_died();
         }
         self.kills += 1;
-        self.set_the_clock_right();
         self.promises.was_killed = true;
         self.ledger_turn_planned = false;
         self.trace.note(self.now_ms, || "killed".to_owned());
@@ -59,6 +59,11 @@ impl World {
         self.hang_up_on_callers();
         self.look_at_the_books();
         let pause = self.chance.within(0..8_000);
+        if !self.calm && self.chance.percent(15) {
+            // Somebody sets the clock before kallback is there again.
+            let (at, millis) = (self.chance.within(0..pause + 1), *self.chance.pick(&JUMPS_MS));
+            self.after(at, Event::Jump(millis));
+        }
         self.after(pause, Event::Restart);
     }
 
@@ -92,23 +97,7 @@ impl World {
         }
     }
 
-    /// kallback notices within a second that its clock was set back, and not at all if it was not running: a known gap,
-    /// which is left out here.
-    fn set_the_clock_right(&mut self) {
-        if let Some((at, millis)) = self.set_back.take()
-            && self.now_ms < at + NOTICED_WITHIN_MS
-        {
-            self.wall_ahead_ms -= millis;
-            self.promises.jumped_ms = Some(self.now_ms);
-            self.promises.all_due();
-        }
-    }
-
     pub(super) fn jump(&mut self, millis: i64) {
-        if self.life.is_none() {
-            return self.after(1_000, Event::Jump(millis));
-        }
-        self.set_back = (millis < 0).then_some((self.now_ms, millis));
         self.trace.note(self.now_ms, || format!("the clock jumps by {millis} ms"));
         self.wall_ahead_ms += millis;
         self.promises.jumped_ms = Some(self.now_ms);
@@ -126,9 +115,6 @@ impl World {
         }
     }
 }
-
-/// From the jump of a clock to the end of the turn in which kallback notices it.
-const NOTICED_WITHIN_MS: u64 = 2_500;
 
 /// The disk's number differs from run to run.
 fn without_number(text: &str) -> String {

@@ -37,6 +37,9 @@ const KINDS: [Kind; 10] = [
     Kind::Validation,
 ];
 
+/// What NTP, a person or a virtual machine does to a wall clock.
+pub(super) const JUMPS_MS: [i64; 6] = [-3_600_000, -20_000, 3_000, 40_000, 600_000, 7_200_000];
+
 impl World {
     pub(super) fn plan(&mut self) {
         let mut chance = self.chance.fork(2);
@@ -47,8 +50,7 @@ impl World {
         self.plan_deaths(&mut chance, trouble_ms);
         if chance.percent(20) {
             let at = chance.within(0..trouble_ms);
-            let jumps = [-3_600_000, -20_000, 3_000, 40_000, 600_000, 7_200_000];
-            self.after(at, Event::Jump(*chance.pick(&jumps)));
+            self.after(at, Event::Jump(*chance.pick(&JUMPS_MS)));
         }
         self.after(trouble_ms, Event::Calm);
     }

@@ -68,6 +68,7 @@ impl World {
 
     pub(super) fn shop_hears(&mut self, number: u64) {
         let now = self.moment();
+        let ledger_is_ill = self.ledger_ill_until_ms() >= now.ms;
         let Some(connection) = self.connections.get_mut(&number) else { return };
         connection.received.extend(connection.wire.take());
         if connection.visit.is_none()
@@ -77,8 +78,8 @@ impl World {
             let marked = request.header("kallback-redelivery") == Some("true");
             let attempt = request.number("kallback-attempt").and_then(|attempt| u32::try_from(attempt).ok());
             let marked = marked && self.variant != Some(Variant::NoMark);
-            let ledger_is_ill = self.ledger_ill_until_ms >= now.ms;
-            let arriving = Arriving { key, attempt, marked, ledger_is_ill };
+            let unrecorded = request.header("kallback-unrecorded") == Some("true");
+            let arriving = Arriving { key, attempt, marked, unrecorded, ledger_is_ill };
             let visit = self.promises.visit_began(arriving, now);
             connection.visit = Some(visit);
             self.trace.note(now.ms, || format!("shop: visit {visit} for {key}, attempt {attempt:?}, {marked}"));

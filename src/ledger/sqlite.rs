@@ -262,6 +262,8 @@ impl Ledger for Sqlite {
         Box::pin(async move {
             self.reader.stop().await;
             self.writer.stop().await;
+            // Whoever has the file next may change what is in it.
+            self.recent.clear();
             Ok(())
         })
     }

@@ -20,8 +20,11 @@ const REPLIES_MAX: usize = 1_024;
 const REPLY_BYTES_MAX: usize = 4 * 1024;
 
 /// Shared by all callers. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Recent(Arc<Mutex<Shelf>>);
+#[derive(Clone, Debug)]
+pub(super) struct Recent {
+    shelf: Arc<Mutex<Shelf>>,
+    reply_bytes_max: usize,
+}
 
 /// Two halves: when the younger one is full, it becomes the older one, which is thrown away.
 #[derive(Debug, Default)]
@@ -42,6 +45,12 @@ pub(super) struct Settled {
     pub(super) edition: u64,
     /// The token and the subject that the file has bound to each other.
     pub(super) bound: Option<(Nonce, String)>,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { shelf: Arc::default(), reply_bytes_max: REPLY_BYTES_MAX }
+    }
 }
 
 impl Recent {
@@ -65,7 +74,7 @@ impl Recent {
 
     /// Keeps a reply that was committed, unless the shelf was cleared since it was written.
     pub(super) fn keep(&self, fingerprint: Fingerprint, settled: Settled) {
-        if settled.head.len() + settled.body.len() > REPLY_BYTES_MAX {
+        if settled.head.len() + settled.body.len() > self.reply_bytes_max {
             return;
         }
         let mut shelf = self.lock();
@@ -90,13 +99,21 @@ impl Recent {
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
         // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What the file binds to each other when it admits this notice.
 pub(super) fn bound(notice: &Notice) -> Option<(Nonce, String)> {
     Some((notice.token?.nonce, notice.identity.subject.clone()?))
+}
+
+#[cfg(test)]
+impl Recent {
+    /// For tests of what stands behind it.
+    pub(super) fn of_nothing() -> Self {
+        Self { reply_bytes_max: 0, ..Self::default() }
+    }
 }
 
 #[cfg(test)]

@@ -174,8 +174,8 @@ impl Bench {
 
     /// Outcomes wait for a claim to share its sync with: nobody waits for them, and a crash before they are on disk is
     /// one between the shop's reply and its record.
-    fn gather(&self, first: Message, messages: &Receiver<Message>) -> Vec<Message> {
-        let until = self.clock.instant() + SOON;
+    pub(super) fn gather(&self, first: Message, messages: &Receiver<Message>) -> Vec<Message> {
+        let until = self.clock.instant() + OUTCOME_WAITS_AT_MOST;
         let mut gathered = vec![first];
         while gathered.len() < GROUP_MAX && gathered.last().is_some_and(Message::may_wait) {
             let left = until.saturating_duration_since(self.clock.instant());
@@ -332,8 +332,8 @@ fn rest_after(failures: u32) -> Duration {
     REST_MIN.saturating_mul(1 << failures.min(10)).min(REST_MAX)
 }
 
-/// So long an outcome waits for a claim at most.
-const SOON: Duration = Duration::from_millis(10);
+/// So long an outcome waits for a claim.
+const OUTCOME_WAITS_AT_MOST: Duration = Duration::from_millis(10);
 
 /// Most writes of one group.
 const GROUP_MAX: usize = 512;

@@ -15,9 +15,11 @@ mod group;
 mod leases;
 mod listing;
 mod reader;
+mod recent;
 mod row;
 mod schema;
 mod sweep;
+mod write;
 mod writer;
 
 use std::path::Path;
@@ -31,6 +33,7 @@ use crate::ledger::sqlite::ends::{Setback, Settlement};
 use crate::ledger::sqlite::file::LedgerFile;
 use crate::ledger::sqlite::group::{Group, Rider};
 use crate::ledger::sqlite::reader::Reader;
+use crate::ledger::sqlite::recent::{Recent, Settled};
 use crate::ledger::sqlite::writer::Writer;
 use crate::ledger::{
     Admission, Claim, Counts, End, Failure, Filter, Ledger, LedgerError, Notice, NoticeId, Pending, PendingAdmission,
@@ -73,6 +76,7 @@ pub struct Sqlite {
     // Ends before the writer, so that the writer's connection is the last one: that one empties the WAL.
     reader: Reader,
     writer: Writer,
+    recent: Recent,
     around: Surroundings,
 }
 
@@ -86,7 +90,7 @@ impl Sqlite {
         leases::reclaim_all(&connection.sql, around.clock.now()).map_err(|why| file.fault(why.into()))?;
         let reader = Reader::start(file.clone(), options.queue_max).map_err(place)?;
         let writer = Writer::start(file, connection, options, &around).map_err(place)?;
-        Ok(Self { reader, writer, around })
+        Ok(Self { reader, writer, recent: Recent::default(), around })
     }
 
     fn now(&self) -> UnixMillis {
@@ -94,15 +98,21 @@ impl Sqlite {
     }
 
     /// Uses a claim up with `work`, or gives it back.
-    async fn end<W>(&self, mut claim: Box<Claim>, work: W) -> Result<(), (LedgerError, Box<Claim>)>
+    async fn end<T, W>(
+        &self,
+        mut claim: Box<Claim>,
+        work: W,
+        then: impl FnOnce(T),
+    ) -> Result<(), (LedgerError, Box<Claim>)>
     where
-        W: FnOnce(&mut Group<'_>) -> rusqlite::Result<Result<(), LedgerError>> + Send + 'static,
+        T: Send + 'static,
+        W: FnOnce(&mut Group<'_>) -> rusqlite::Result<Result<T, LedgerError>> + Send + 'static,
     {
-        match self.writer.write(work).await {
+        match self.writer.write_soon(work).await {
             Ok(outcome) => {
                 // Recorded, or somebody else's by now: in both cases nobody has to look for it.
                 claim.flight.land();
-                outcome.map_err(|lost| (lost, claim))
+                outcome.map(then).map_err(|lost| (lost, claim))
             }
             Err(error) => Err((error, claim)),
         }
@@ -112,7 +122,11 @@ impl Sqlite {
 impl Ledger for Sqlite {
     fn admit(&self, notice: Arc<Notice>, flight: Flight) -> PendingAdmission<'_> {
         Box::pin(async move {
-            let candidate = Candidate::new(notice.clone(), self.now());
+            let now = self.now();
+            if let Some(reply) = self.recent.find(&notice, now) {
+                return Ok(replayed(reply, &flight));
+            }
+            let candidate = Candidate::new(notice.clone(), now);
             let riders = self.writer.riders().clone();
             let rule = move |group: &mut Group<'_>| candidate.rule(group, &riders);
             match self.writer.write_if_awaited(rule).await {
@@ -121,11 +135,7 @@ impl Ledger for Sqlite {
                     flight.resolve(Standing::WillRedeliver);
                     Ok(Admission::InFlight(Joined::resolved(Standing::WillRedeliver)))
                 }
-                Ok(Ruling::Replays(reply)) => {
-                    let reply = Arc::new(*reply);
-                    flight.resolve(Standing::Settled(reply.clone()));
-                    Ok(Admission::Settled(reply))
-                }
+                Ok(Ruling::Replays(reply)) => Ok(replayed(*reply, &flight)),
                 Ok(Ruling::TokenOverused) => Ok(Admission::TokenOverused),
                 Ok(Ruling::Full { bytes_max }) => Err((rules::full(bytes_max), flight)),
                 Err(error) => Err((error, flight)),
@@ -152,19 +162,38 @@ impl Ledger for Sqlite {
     fn settle(&self, claim: Box<Claim>, stored: Arc<Reply>) -> PendingEnd<'_> {
         claim.flight.resolve(Standing::Settled(stored.clone()));
         let settlement = Settlement::new(&claim, &stored, self.now());
-        Box::pin(self.end(claim, move |group| settlement.write(group, &stored.body)))
+        let (fingerprint, bound) = (claim.notice.identity.fingerprint, recent::bound(&claim.notice));
+        let recent = self.recent.clone();
+        let settle = move |group: &mut Group<'_>| {
+            let written = settlement.write(group, &stored.body)?;
+            let edition = recent.edition();
+            let kept = |replay_until| Settled {
+                replay_until,
+                head: settlement.head,
+                body: stored.body.clone(),
+                edition,
+                bound,
+            };
+            Ok(written.map(|until| until.map(kept)))
+        };
+        let keep = move |settled: Option<Settled>| {
+            if let Some(settled) = settled {
+                self.recent.keep(fingerprint, settled);
+            }
+        };
+        Box::pin(self.end(claim, settle, keep))
     }
 
     fn postpone(&self, claim: Box<Claim>, due_at: UnixMillis, failure: Failure) -> PendingEnd<'_> {
         claim.flight.resolve(Standing::WillRedeliver);
         let setback = Setback::new(&claim, &failure);
-        Box::pin(self.end(claim, move |group| setback.postpone(group, due_at)))
+        Box::pin(self.end(claim, move |group| setback.postpone(group, due_at), drop))
     }
 
     fn close(&self, claim: Box<Claim>, end: End, failure: Failure) -> PendingEnd<'_> {
         let (setback, now) = (Setback::new(&claim, &failure), self.now());
         claim.flight.resolve(Standing::GivenUp(failure.reply, failure.why));
-        Box::pin(self.end(claim, move |group| setback.close(group, end, now)))
+        Box::pin(self.end(claim, move |group| setback.close(group, end, now), drop))
     }
 
     fn lease_due(&self, limit: usize) -> Pending<'_, Vec<Box<Claim>>> {
@@ -205,9 +234,13 @@ impl Ledger for Sqlite {
     }
 
     fn replay(&self, id: NoticeId) -> Pending<'_, ()> {
-        let now = self.now();
+        let (now, recent) = (self.now(), self.recent.clone());
         Box::pin(async move {
-            let replayed = self.writer.write(move |group| leases::replay(group, id, now)).await?;
+            let replay = move |group: &mut Group<'_>| {
+                recent.clear();
+                leases::replay(group, id, now)
+            };
+            let replayed = self.writer.write(replay).await?;
             replayed.then_some(()).ok_or(LedgerError::NotReplayable(id))
         })
     }
@@ -229,9 +262,17 @@ impl Ledger for Sqlite {
         Box::pin(async move {
             self.reader.stop().await;
             self.writer.stop().await;
+            // Whoever has the file next may change what is in it.
+            self.recent.clear();
             Ok(())
         })
     }
+}
+
+fn replayed(reply: Reply, flight: &Flight) -> Admission {
+    let reply = Arc::new(reply);
+    flight.resolve(Standing::Settled(reply.clone()));
+    Admission::Settled(reply)
 }
 
 fn first_claim(opened: Opened, notice: Arc<Notice>, mut flight: Flight) -> Claim {

@@ -68,8 +68,6 @@ fn admit<H: Handler>(doorway: &Doorway<H>, socket: TcpStream, peer: SocketAddr) 
     let accepted = doorway.front.clock.instant();
     match doorway.front.limit.take() {
         Ok(place) => {
-            // A reply's last piece must not wait for the acknowledgement of the piece before it.
-            let _ = socket.set_nodelay(true);
             let visitor = Visitor { socket, peer, place, accepted };
             let asking = doorway.drain.asking();
             doorway.drain.spawn(doorway.clone().receive(visitor, asking));

@@ -148,7 +148,9 @@ impl<H: Handler> Doorway<H> {
         let (stream, service, attendant) = self.split(guest);
         attendant.conversation.begin(false);
         let io = TokioIo::new(GuardedIo::framed(stream, attendant.conversation.clone(), limits));
-        let service = service_fn(move |request| Arc::clone(&service).answer(request));
+        // In a box of its own, because hyper keeps room for it as long as the connection is open: without the box, 9 of
+        // the 37 kB of an idle connection.
+        let service = service_fn(move |request| Box::pin(Arc::clone(&service).answer(request)));
         let talk = attendant.front.http1.serve_connection(io, service).with_upgrades();
         attendant.attend(pin!(talk), http1::UpgradeableConnection::graceful_shutdown, Farewell::http1(asking)).await;
     }

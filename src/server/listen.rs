@@ -30,6 +30,7 @@ impl BoundSocket {
             socket.set_reuse_port(true)?;
         }
         socket.set_nonblocking(true)?;
+        answers_at_once(&socket)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(Self(socket.into()))
@@ -81,6 +82,7 @@ impl TryFrom<std::net::TcpListener> for BoundSocket {
             return Err(io::Error::other("the socket does not listen"));
         }
         socket.set_nonblocking(true)?;
+        answers_at_once(&socket)?;
         Ok(Self(socket.into()))
     }
 }
@@ -103,6 +105,12 @@ impl Inherited {
     }
 }
 
+/// A reply's last piece must not wait for the acknowledgement of the piece before it. Connections have this from the
+/// socket that they come from, so that none needs a call to the system for it.
+fn answers_at_once(listener: &Socket) -> io::Result<()> {
+    listener.set_tcp_nodelay(true)
+}
+
 /// Binds a socket for the current runtime.
 pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     BoundSocket::bind(address, reuse_port)?.into_listener()
@@ -122,6 +130,19 @@ mod tests {
         assert_eq!(inherited.take(here).len(), 2);
         assert_eq!(inherited.take(here).len(), 0);
         assert_eq!(inherited.left(), [there]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_answers_at_once_whoever_bound_its_socket() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let inherited = BoundSocket::try_from(std::net::TcpListener::bind(any).unwrap()).unwrap();
+        for socket in [BoundSocket::bind(any, false).unwrap(), inherited] {
+            let address = socket.address().unwrap();
+            let listener = socket.into_listener().unwrap();
+            let _caller = std::net::TcpStream::connect(address).unwrap();
+            let (connection, _) = listener.accept().await.unwrap();
+            assert!(connection.nodelay().unwrap());
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use kallback::server::workers::Listeners;
 use kallback::server::{Drain, Front, Workers};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -87,6 +87,23 @@ async fn both_tls_versions_are_spoken_and_sessions_are_resumed() {
             kinds.push(stream.get_ref().1.handshake_kind().unwrap());
         }
         assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed], "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_the_suites_that_a_caller_offers_the_one_that_costs_less_is_chosen() {
+    let authority = Authority::new();
+    let door = Door::open(settings(vec![authority.issue("shop", &["shop.example"])]));
+    let cheap = [
+        (ONLY_1_3, CipherSuite::TLS13_AES_128_GCM_SHA256),
+        (ONLY_1_2, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    ];
+    for (version, suite) in cheap {
+        let mut config = authority.caller();
+        config.versions = version;
+        // It offers AES-256 first, as most do.
+        let stream = door.connect(&config.connector(), "shop.example").await.unwrap();
+        assert_eq!(stream.get_ref().1.negotiated_cipher_suite().unwrap().suite(), suite);
     }
 }
 

@@ -8,14 +8,16 @@ use crate::ledger::Surroundings;
 use crate::ledger::sqlite::checkpointer::{Checkpointer, Copying};
 use crate::ledger::sqlite::file::{LedgerFile, Vfs};
 use crate::ledger::sqlite::reader::{self, Desk, Reader};
+use crate::ledger::sqlite::recent::Recent;
+use crate::ledger::sqlite::write;
 use crate::ledger::sqlite::writer::{self, Bench, Writer};
 use crate::ledger::sqlite::{Checkpoints, OpenError, Options, Sqlite, leases};
 
 /// What the threads of a ledger would do. Whoever drops it leaves what waits undone, as a process does that is killed.
 pub struct Hand {
     bench: Option<Bench>,
-    writes: Receiver<writer::Message>,
-    next_write: Option<writer::Message>,
+    writes: Receiver<write::Message>,
+    next_write: Option<write::Message>,
     desk: Option<Desk>,
     reads: Receiver<reader::Message>,
     next_read: Option<reader::Message>,
@@ -36,7 +38,7 @@ impl Sqlite {
         let (writer, bench, writes) = Writer::with_bench((file, connection), checkpointer, options, &around);
         let hand =
             Hand { bench: Some(bench), writes, next_write: None, desk: Some(desk), reads, next_read: None, copying };
-        Ok((Self { reader, writer, around }, hand))
+        Ok((Self { reader, writer, recent: Recent::default(), around }, hand))
     }
 }
 
@@ -56,7 +58,7 @@ impl Hand {
     pub fn commit(&mut self) {
         let Some(first) = self.next_write.take().or_else(|| self.writes.try_recv().ok()) else { return };
         let Some(bench) = &mut self.bench else { return };
-        if let Some(stopped) = bench.turn(first, &self.writes) {
+        if let Some(stopped) = bench.turn(vec![first], &self.writes) {
             self.bench = None;
             writer::tell(stopped);
         }

@@ -25,7 +25,7 @@ pub(super) struct Settlement {
     now: UnixMillis,
     policy: Policy,
     order: Option<[u8; 16]>,
-    head: Vec<u8>,
+    pub(super) head: Vec<u8>,
     status: u16,
 }
 
@@ -51,11 +51,17 @@ impl Settlement {
         }
     }
 
-    pub(super) fn write(&self, group: &mut Group<'_>, body: &[u8]) -> Outcome {
+    /// Says until when the reply is replayed, if it was written now.
+    pub(super) fn write(
+        &self,
+        group: &mut Group<'_>,
+        body: &[u8],
+    ) -> rusqlite::Result<Result<Option<UnixMillis>, LedgerError>> {
         let acknowledged = match &self.order {
             Some(order) => is_acknowledged(group.sql(), order)?,
             None => false,
         };
+        let replay_until = rules::replay_until(&self.policy, self.now, acknowledged);
         let mut settle = group.sql().prepare_cached(
             "update notice set state = 1, ended_at = ?3, due_at = null, replay_until = ?4, acknowledged = ?5,
                status = ?6, note = null, interrupted = 0, reply_head = ?7, reply_body = ?8
@@ -65,7 +71,7 @@ impl Settlement {
             self.held.id,
             self.held.epoch,
             self.now.0,
-            rules::replay_until(&self.policy, self.now, acknowledged).0,
+            replay_until.0,
             acknowledged,
             self.status,
             self.head,
@@ -73,7 +79,8 @@ impl Settlement {
         ])?;
         drop(settle);
         group.moved(settled, State::Pending, State::Settled);
-        self.held.confirm(group.sql(), settled, (State::Settled, None))
+        let confirmed = self.held.confirm(group.sql(), settled, (State::Settled, None))?;
+        Ok(confirmed.map(|()| (settled > 0).then_some(replay_until)))
     }
 }
 

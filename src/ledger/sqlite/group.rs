@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::clock::UnixMillis;
 use crate::ledger::sqlite::counts;
-use crate::ledger::sqlite::writer::Message;
+use crate::ledger::sqlite::write::Message;
 use crate::ledger::stored::state_number;
 use crate::ledger::{Counts, NoticeId, State, rules};
 

@@ -16,6 +16,7 @@ use crate::ledger::State;
 use crate::ledger::contract::world::{HOUR, MINUTE, bare_notice, failure, notice, reply};
 use crate::ledger::contract::{Place, World, contract};
 use crate::ledger::flights::{Boarding, Flights};
+use crate::ledger::sqlite::checkpointer::Checkpointer;
 use crate::metrics::Telemetry;
 
 struct OnDisk(TempDir);
@@ -59,6 +60,27 @@ impl Place for OnDisk {
 const OPTIONS: Options = Options { queue_max: 1_024, bytes_max: 1 << 30, checkpoints: Checkpoints::Aside };
 
 contract!(OnDisk::new());
+
+/// The contract without what stands in memory in front of the file.
+mod from_the_file_alone {
+    use super::*;
+
+    struct Forgetful(OnDisk);
+
+    impl Place for Forgetful {
+        fn open(&self, around: Surroundings, bytes_max: u64) -> Box<dyn Ledger> {
+            let mut ledger = opened(|| Sqlite::open(&self.0.path(), Options { bytes_max, ..OPTIONS }, around.clone()));
+            ledger.recent = Recent::of_nothing();
+            Box::new(ledger)
+        }
+
+        fn survives(&self) -> bool {
+            true
+        }
+    }
+
+    contract!(Forgetful(OnDisk::new()));
+}
 
 fn around() -> Surroundings {
     Surroundings { clock: Clock::system(), flights: Flights::default(), telemetry: Telemetry::new().unwrap() }
@@ -241,6 +263,8 @@ async fn a_group_that_changes_nothing_writes_nothing() {
     ledger.settle(claim, Arc::new(reply("done"))).await.unwrap();
     let wal = || std::fs::read(place.path().with_extension("db-wal")).unwrap();
     let before = wal();
+    // The file is to be asked.
+    ledger.recent.clear();
     let (notice, flight) = flight(&ledger, 1);
     assert!(matches!(ledger.admit(notice, flight).await, Ok(Admission::Settled(_))));
     assert!(ledger.lease_due(9).await.unwrap().is_empty());
@@ -249,6 +273,45 @@ async fn a_group_that_changes_nothing_writes_nothing() {
     assert!(before == wal());
     drop(admit(&ledger, 2).await.unwrap());
     assert!(before != wal());
+}
+
+#[tokio::test]
+async fn a_notice_that_settled_a_moment_ago_is_replayed_though_the_writer_is_busy() {
+    let place = OnDisk::new();
+    let ledger = place.sqlite();
+    let claim = admit(&ledger, 1).await.unwrap();
+    let id = claim.id;
+    ledger.settle(claim, Arc::new(reply("done"))).await.unwrap();
+    let (release, arrived) = hold_up(&ledger);
+    arrived.recv().unwrap();
+    let (notice, again) = flight(&ledger, 1);
+    match ledger.admit(notice, again).await {
+        Ok(Admission::Settled(reply)) => assert_eq!(reply.body, "done"),
+        other => panic!("{other:?}"),
+    }
+    drop(release);
+    ledger.replay(id).await.unwrap();
+    let (notice, after_the_replay) = flight(&ledger, 1);
+    assert!(matches!(ledger.admit(notice, after_the_replay).await, Ok(Admission::InFlight(_))));
+}
+
+#[test]
+fn an_outcome_waits_for_the_claim_that_comes_after_it_and_a_claim_for_nothing() {
+    let place = OnDisk::new();
+    let file = Arc::new(LedgerFile::take(&place.path(), Checkpoints::Aside).unwrap());
+    let connection = file.open_writer().unwrap();
+    let (checkpointer, _) = Checkpointer::by_hand(file.clone(), Telemetry::new().unwrap());
+    let (writer, bench, messages) = Writer::with_bench((file, connection), checkpointer, OPTIONS, &around());
+    let mut outcome = pin!(writer.write_soon(|_| Ok(())));
+    let mut claim = pin!(writer.write_if_awaited(|_| Ok(())));
+    let mut after_it = pin!(writer.write_soon(|_| Ok(())));
+    assert!(poll_once(&mut outcome).is_pending() && poll_once(&mut claim).is_pending());
+    assert!(poll_once(&mut after_it).is_pending());
+    let gathered = bench.gather(messages.recv().unwrap(), &messages);
+    let may_wait: Vec<_> = gathered.iter().map(write::Message::may_wait).collect();
+    assert_eq!(may_wait, [true, false]);
+    // Nothing comes any more: it does not wait for ever.
+    assert_eq!(bench.gather(messages.recv().unwrap(), &messages).len(), 1);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::clock::{Clock, UnixMillis};
 use crate::ledger::sqlite::checkpointer::Checkpointer;
 use crate::ledger::sqlite::file::{LedgerFile, WriterConnection};
 use crate::ledger::sqlite::group::{Group, Rider, Riders};
+use crate::ledger::sqlite::write::{Call, Message, Urgency, Write};
 use crate::ledger::sqlite::{Options, closed, leases, unavailable};
 use crate::ledger::{LedgerError, Surroundings};
 use crate::metrics::{Event, Telemetry};
@@ -30,23 +31,6 @@ pub(super) struct Writer {
     queue: SyncSender<Message>,
     riders: Riders,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What goes to the thread.
-pub(super) enum Message {
-    Write(Box<dyn Write>),
-    /// There are riders, and perhaps no write for them to ride on.
-    Nudge,
-    Stop(Option<oneshot::Sender<()>>),
-}
-
-/// One caller's part of a group.
-pub(super) trait Write: Send {
-    /// Whether it has to be done, still.
-    fn is_wanted(&self) -> bool;
-    fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<()>;
-    /// Called after the commit, or after the failure.
-    fn answer(self: Box<Self>, outcome: Result<(), LedgerError>);
 }
 
 impl Writer {
@@ -91,7 +75,16 @@ impl Writer {
         T: Send + 'static,
         W: FnOnce(&mut Group<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.send(work, false)?.await.unwrap_or_else(|_| Err(closed()))
+        self.send(work, Urgency::AtOnce)?.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// The same, but it may wait a little for a group that somebody waits for.
+    pub(super) async fn write_soon<T, W>(&self, work: W) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Group<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.send(work, Urgency::Soon)?.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// The same, but a write whose caller is gone by then is left out.
@@ -100,7 +93,7 @@ impl Writer {
         T: Send + 'static,
         W: FnOnce(&mut Group<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.send(work, true)?.await.unwrap_or_else(|_| Err(closed()))
+        self.send(work, Urgency::IfAwaited)?.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// The small writes that wait for a group.
@@ -121,17 +114,13 @@ impl Writer {
         let _ = answer.await;
     }
 
-    fn send<T, W>(
-        &self,
-        work: W,
-        only_if_awaited: bool,
-    ) -> Result<oneshot::Receiver<Result<T, LedgerError>>, LedgerError>
+    fn send<T, W>(&self, work: W, urgency: Urgency) -> Result<oneshot::Receiver<Result<T, LedgerError>>, LedgerError>
     where
         T: Send + 'static,
         W: FnOnce(&mut Group<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         let (caller, answer) = oneshot::channel();
-        let write = Call { work: Some(work), done: None, only_if_awaited, caller };
+        let write = Call::new(work, urgency, caller);
         match self.queue.try_send(Message::Write(Box::new(write))) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(LedgerError::Overloaded),
@@ -148,36 +137,6 @@ impl Drop for Writer {
             // It ends after the group it is at; the lock on the file is free then.
             let _ = thread.join();
         }
-    }
-}
-
-struct Call<W, T> {
-    work: Option<W>,
-    done: Option<T>,
-    only_if_awaited: bool,
-    caller: oneshot::Sender<Result<T, LedgerError>>,
-}
-
-impl<W, T> Write for Call<W, T>
-where
-    T: Send,
-    W: FnOnce(&mut Group<'_>) -> rusqlite::Result<T> + Send,
-{
-    fn is_wanted(&self) -> bool {
-        !(self.only_if_awaited && self.caller.is_closed())
-    }
-
-    fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<()> {
-        if let Some(work) = self.work.take() {
-            self.done = Some(work(group)?);
-        }
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, outcome: Result<(), LedgerError>) {
-        let Self { done, caller, .. } = *self;
-        // A caller that is gone wants no answer.
-        let _ = caller.send(outcome.and_then(|()| done.ok_or_else(closed)));
     }
 }
 
@@ -206,17 +165,39 @@ impl Bench {
         let mut stop = None;
         while stop.is_none() {
             let Ok(first) = messages.recv() else { break };
-            stop = self.turn(first, messages);
+            let gathered = self.gather(first, messages);
+            stop = self.turn(gathered, messages);
         }
         drop(self);
         tell(stop.flatten());
     }
 
+    /// Outcomes wait for a claim to share its sync with: nobody waits for them, and a crash before they are on disk is
+    /// one between the shop's reply and its record.
+    pub(super) fn gather(&self, first: Message, messages: &Receiver<Message>) -> Vec<Message> {
+        let until = self.clock.instant() + OUTCOME_WAITS_AT_MOST;
+        let mut gathered = vec![first];
+        while gathered.len() < GROUP_MAX && gathered.last().is_some_and(Message::may_wait) {
+            let left = until.saturating_duration_since(self.clock.instant());
+            match messages.recv_timeout(left) {
+                Ok(message) => gathered.push(message),
+                Err(_) => break,
+            }
+        }
+        gathered
+    }
+
     /// Commits one group. A message to stop is given back, with whoever wants to know when it is done.
-    pub(super) fn turn(&mut self, first: Message, messages: &Receiver<Message>) -> Option<Option<oneshot::Sender<()>>> {
+    pub(super) fn turn(
+        &mut self,
+        gathered: Vec<Message>,
+        messages: &Receiver<Message>,
+    ) -> Option<Option<oneshot::Sender<()>>> {
         let (mut group, mut stop) = (Vec::new(), None);
-        let mut next = Some(first);
-        while let Some(message) = next {
+        let mut gathered = gathered.into_iter();
+        while let Some(message) =
+            gathered.next().or_else(|| (group.len() < GROUP_MAX).then(|| messages.try_recv().ok()).flatten())
+        {
             match message {
                 Message::Write(write) => group.push(write),
                 Message::Nudge => {}
@@ -225,7 +206,6 @@ impl Bench {
                     break;
                 }
             }
-            next = if group.len() < GROUP_MAX { messages.try_recv().ok() } else { None };
         }
         self.commit(group);
         stop
@@ -353,6 +333,9 @@ impl Link {
 fn rest_after(failures: u32) -> Duration {
     REST_MIN.saturating_mul(1 << failures.min(10)).min(REST_MAX)
 }
+
+/// So long an outcome waits for a claim.
+const OUTCOME_WAITS_AT_MOST: Duration = Duration::from_millis(10);
 
 /// Most writes of one group.
 const GROUP_MAX: usize = 512;

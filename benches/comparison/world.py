@@ -140,6 +140,10 @@ def make_certificate(folder):
     (folder / "key.pem").chmod(0o600)
 
 
+# kallback's order, which its peers are given too: else some of the difference would be SHA-384 against SHA-256.
+SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+OLDER_SUITES = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305"
+
 NGINX = """
 worker_processes {workers};
 worker_rlimit_nofile 20000;
@@ -170,6 +174,9 @@ FRONT = """
     listen 127.0.0.1:{port} ssl http2 backlog=4096;
     ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.2 TLSv1.3;
     ssl_ecdh_curve X25519:prime256v1;
+    ssl_prefer_server_ciphers on;
+    ssl_conf_command Ciphersuites {suites};
+    ssl_ciphers {older_suites};
     location / {{
       proxy_pass http://shop;
       proxy_http_version 1.1;
@@ -192,6 +199,8 @@ global
   no strict-limits
   ssl-default-bind-options ssl-min-ver TLSv1.2
   ssl-default-bind-curves X25519:P-256
+  ssl-default-bind-ciphersuites {suites}
+  ssl-default-bind-ciphers {older_suites}
 defaults
   mode http
   timeout connect 5s
@@ -262,11 +271,12 @@ class World:
 
     def add_nginx(self):
         port = free_port()
-        self.servers["nginx"] = self._nginx("nginx", FRONT.format(port=port, shop=self.shop.port), port)
+        self.servers["nginx"] = self._nginx("nginx", FRONT.format(port=port, shop=self.shop.port, suites=SUITES, older_suites=OLDER_SUITES), port)
 
     def add_haproxy(self):
         port, config = free_port(), self.folder / "haproxy.cfg"
-        config.write_text(HAPROXY.format(port=port, shop=self.shop.port, workers=self.workers, folder=self.folder))
+        config.write_text(HAPROXY.format(port=port, shop=self.shop.port, workers=self.workers, folder=self.folder,
+                                         suites=SUITES, older_suites=OLDER_SUITES))
         self.servers["HAProxy"] = Server(self, "HAProxy", ["haproxy", "-db", "-f", config], port)
 
     def add_pingora(self, binary):

@@ -84,7 +84,6 @@ struct Guest<S> {
     stream: S,
     conversation: Conversation,
     client: IpAddr,
-    peer: SocketAddr,
 }
 
 impl<H: Handler> Doorway<H> {
@@ -122,7 +121,7 @@ impl<H: Handler> Doorway<H> {
         let place = place.belongs_to(client).inspect_err(|full| refused(full.name(), client)).ok()?;
         let conversation = Conversation::new(self.front.clock.clone(), accepted, settings.h2_resets_max);
         let stream = Wire::new(socket, conversation.clone(), (place, self.drain.token()));
-        Some(Guest { stream, conversation, client, peer })
+        Some(Guest { stream, conversation, client })
     }
 
     async fn shake_hands<S: Socket>(
@@ -130,7 +129,7 @@ impl<H: Handler> Doorway<H> {
         guest: Guest<Wire<S>>,
         deadline: Instant,
     ) -> Option<Guest<TlsStream<Wire<S>>>> {
-        let Guest { stream, conversation, client, peer } = guest;
+        let Guest { stream, conversation, client } = guest;
         let began = self.front.clock.instant();
         let outcome = timeout_at(deadline, TlsAcceptor::from(Arc::clone(&self.front.tls)).accept(stream)).await;
         let result = match &outcome {
@@ -139,7 +138,7 @@ impl<H: Handler> Doorway<H> {
             Err(_) => "timeout",
         };
         self.front.telemetry.emit(Event::Handshake { result, took: self.front.clock.instant() - began });
-        Some(Guest { stream: outcome.ok()?.ok()?, conversation, client, peer })
+        Some(Guest { stream: outcome.ok()?.ok()?, conversation, client })
     }
 
     async fn speak_http1<S: Socket>(self, guest: Guest<S>, asking: TaskTrackerToken) {
@@ -163,10 +162,11 @@ impl<H: Handler> Doorway<H> {
     }
 
     fn split<S>(self, guest: Guest<S>) -> (S, Arc<Service<H>>, Attendant) {
-        let Guest { stream, conversation, client, peer } = guest;
+        let Guest { stream, conversation, client } = guest;
         let (front, encrypted) = (Arc::clone(&self.front), self.encrypted);
         let attendant = Attendant { front, conversation: conversation.clone(), drain: self.drain };
-        let service = Service { front: self.front, handler: self.handler, conversation, client, peer, encrypted };
+        let service =
+            Service { front: self.front, handler: self.handler, conversation, peer: client.into(), encrypted };
         (stream, Arc::new(service), attendant)
     }
 }

@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     fn prepared(request: http::request::Builder) -> Result<request::Parts, BadHead> {
-        let sender = Sender::new("192.0.2.1".parse().unwrap(), true, 443, &[]);
+        let sender = Sender::new(std::net::IpAddr::from([192, 0, 2, 1]), true, 443, &[]);
         let mut head = request.body(()).unwrap().into_parts().0;
         for_shop(&mut head, &sender).map(|()| head)
     }

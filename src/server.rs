@@ -9,6 +9,7 @@ mod activity;
 mod connection;
 mod connection_limit;
 mod conversation;
+mod doorbell;
 mod drain;
 pub mod framing;
 mod guarded_io;

@@ -19,6 +19,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::activity::{Activity, Look, Patience};
 use super::connection_limit::Place;
 use super::conversation::Conversation;
+use super::doorbell::WhenItRings;
 use super::drain::{Drain, Stage};
 use super::framing::HeadLimits;
 use super::guarded_io::GuardedIo;
@@ -182,13 +183,15 @@ impl Attendant {
     /// Drives it to its end. Returning closes it, whatever state it is in.
     async fn attend<T: Future>(&self, mut talk: Pin<&mut T>, wind_down: impl Fn(Pin<&mut T>), mut farewell: Farewell) {
         let patience = self.patience();
-        let mut timer = pin!(sleep_until(self.conversation.now()));
+        let timer = pin!(sleep_until(self.conversation.now()));
+        let mut timer = WhenItRings::new(timer);
         let (mut stages, mut last_stage) = (self.drain.watch(), self.drain.watch());
         let mut draining = pin!(async {
-            stages.reached(Stage::Paused).await;
+            WhenItRings::new(pin!(stages.reached(Stage::Paused))).await;
             self.one_more_request(farewell.waits).await;
         });
-        let mut ended = pin!(last_stage.reached(Stage::Ended));
+        let ended = pin!(last_stage.reached(Stage::Ended));
+        let mut ended = WhenItRings::new(ended);
         let mut said_it_all = pin!(sleep_until(self.conversation.now()));
         let mut is_closing = false;
         loop {
@@ -196,20 +199,20 @@ impl Attendant {
                 biased;
                 () = self.flooded() => return,
                 _ = talk.as_mut() => return,
-                () = ended.as_mut() => return,
+                () = &mut ended => return,
                 () = draining.as_mut(), if !is_closing => true,
                 () = said_it_all.as_mut(), if is_closing && farewell.asking.is_some() => {
                     farewell.asking = None;
                     false
                 }
-                () = timer.as_mut() => {
+                () = &mut timer => {
                     let look = self.conversation.look(&patience);
                     let again = match look {
                         Look::Stuck => return,
                         Look::Fine { again } => again,
                         Look::SlowHead | Look::Idle => self.conversation.now() + patience.shortest(),
                     };
-                    timer.as_mut().reset(again);
+                    timer.change().as_mut().reset(again);
                     if look == Look::SlowHead {
                         self.conversation.give_up_head();
                     }

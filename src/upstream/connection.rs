@@ -204,3 +204,79 @@ impl std::fmt::Debug for Connection {
         f.debug_struct("Connection").field("alive", &self.driver.running.is_some()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::task::coop::poll_proceed;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A connection, and a shop that replies to every request.
+    async fn connection() -> Connection {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        tokio::spawn(reply_always(theirs));
+        Connection::new(&Builder::new(), ours, Arc::default()).await.unwrap()
+    }
+
+    async fn reply_always(mut line: DuplexStream) {
+        let mut heard = Vec::new();
+        while line.read_buf(&mut heard).await.unwrap() > 0 {
+            if heard.ends_with(b"\r\n\r\n") {
+                heard.clear();
+                line.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            }
+        }
+    }
+
+    fn request() -> Request<ShopBody> {
+        Request::get("/").header("host", "shop.example").body(ShopBody::Empty).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_is_noticed_however_few_turns_the_task_has_left() {
+        for spent in 0..120 {
+            let mut connection = connection().await;
+            let mut reply = Box::pin(connection.send(request(), None));
+            let noticed = poll_fn(|cx| {
+                for _ in 0..spent {
+                    if let Poll::Ready(turn) = poll_proceed(cx) {
+                        turn.made_progress();
+                    }
+                }
+                reply.as_mut().poll(cx)
+            });
+            let outcome = timeout(Duration::from_secs(1), noticed).await;
+            assert!(matches!(outcome, Ok(Some(Ok(_)))), "{spent} turns spent");
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_next_request_does_not_wake_the_task_of_the_one_before() {
+        let mut connection = connection().await;
+        let before = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&before));
+        {
+            let mut reply = Box::pin(connection.send(request(), None));
+            while reply.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert!(before.0.swap(false, Ordering::Relaxed) && connection.is_ready());
+        connection.rest();
+        assert!(connection.send(request(), None).await.unwrap().is_ok());
+        assert!(!before.0.load(Ordering::Relaxed));
+    }
+}

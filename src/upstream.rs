@@ -253,6 +253,7 @@ impl Upstream {
         let route = &self.route;
         connection.watch.next_request();
         let started = route.clock.instant();
+        let upload = request.body().frames();
         let limit = how.reply_within.map(|within| ReplyLimit::new(started, within, request.body()));
         let Some(outcome) = connection.send(*request, limit).await else {
             // Even if nothing was written yet: the connection may still be writing while we look.
@@ -262,7 +263,9 @@ impl Upstream {
             Ok(reply) => {
                 let took = route.clock.instant().saturating_duration_since(started);
                 route.telemetry.emit(Event::ShopReplied { class: how.class, took });
-                Ok(self.reply(reply, connection))
+                // The body goes when it is through, and its count with it.
+                let is_early = upload.is_some_and(|parts| Arc::strong_count(&parts) > 1);
+                Ok(self.reply(reply, connection, is_early))
             }
             Err(mut fault) => Err(match fault.take_message() {
                 Some(request) => ExchangeFault::Unsent(Box::new(request)),
@@ -274,14 +277,15 @@ impl Upstream {
         }
     }
 
-    fn reply(&self, mut reply: Response<Incoming>, connection: Connection) -> ShopReply {
+    fn reply(&self, mut reply: Response<Incoming>, connection: Connection, is_early: bool) -> ShopReply {
         // The parser leaves an empty phrase where it met one that it does not keep.
         if reply.extensions().get::<ReasonPhrase>().is_some_and(|phrase| phrase.as_bytes().is_empty())
             && let Some(phrase) = connection.watch.take_phrase()
         {
             reply.extensions_mut().insert(phrase);
         }
-        if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // The rest of an upload must not wait until the caller takes the reply: it may not look before it has sent all.
+        if is_early || reply.status() == StatusCode::SWITCHING_PROTOCOLS {
             connection.finish_in_background();
             return reply.map(|body| Box::new(ShopStream::new(body, self.route.body_idle_at_most, None)));
         }

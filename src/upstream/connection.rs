@@ -122,6 +122,8 @@ impl Connection {
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let mut body = Pin::new(body);
         let unheard = &mut Context::from_waker(Waker::noop());
+        // hyper rings the driver for each part that is taken. Whoever takes one asks for the next by itself.
+        self.driver.bell.wakes(None);
         let next = body.as_mut().poll_frame(unheard);
         if next.is_ready() {
             return next;

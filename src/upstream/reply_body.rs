@@ -109,7 +109,12 @@ impl Body for ShopStream {
                 this.release_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(_)) => Poll::Ready(Some(Err(ReplyFault::Broken))),
+            Some(Err(_)) => {
+                // Told at the next turn: what came before it, perhaps at once with it, must go to the caller first.
+                this.ahead = Some(Err(ReplyFault::Broken));
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             None => {
                 this.release();
                 Poll::Ready(None)

@@ -186,12 +186,12 @@ impl Forwarder {
         self.answer(reply, seat, asked)
     }
 
-    async fn send<I>(
+    fn send<I>(
         &self,
         head: request::Parts,
         body: ShopBody,
         informational: Option<I>,
-    ) -> Result<ShopReply, SendError>
+    ) -> impl Future<Output = Result<ShopReply, SendError>>
     where
         I: Fn(StatusCode, &HeaderMap) + Send + Sync + 'static,
     {
@@ -205,7 +205,7 @@ impl Forwarder {
             class: ShopClass::Traffic,
             traced: true,
         };
-        self.upstream.send(request, how).await
+        self.upstream.send(request, how)
     }
 
     fn answer(&self, reply: ShopReply, seat: Seat, asked: Option<Asked>) -> Result<Response<ReplyBody>, ForwardError> {

@@ -5,7 +5,7 @@ mod form_guard;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 
 use crate::answer;
 use crate::callback::{Call, Callbacks};
@@ -31,8 +31,8 @@ pub struct Rules {
     pub forwarder: Forwarder,
     /// Proxies that are believed when they name another client.
     pub trusted_proxies: Vec<Network>,
-    /// The public https port.
-    pub public_port: u16,
+    /// The public https port, as a header writes it.
+    pub public_port: HeaderValue,
     /// Look into forms for parameters that reach a callback.
     pub scan_forms: bool,
 }
@@ -58,7 +58,7 @@ impl Handler for Gateway {
     async fn handle(&self, request: Request<CallerBody>, caller: Caller) -> Response<ReplyBody> {
         let rules = self.rules.load_full();
         if !caller.encrypted && !rules.vouched_for(&caller, request.headers()) {
-            self.telemetry.emit(Event::RequestRefused { why: "plain_http", client: caller.address });
+            self.telemetry.emit(Event::RequestRefused { why: "plain_http", client: caller.peer.address() });
             return answer::to_plain_http();
         }
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
@@ -148,12 +148,11 @@ impl Rules {
 
     /// Whether it is a trusted proxy.
     fn lists(&self, caller: &Caller) -> bool {
-        let peer = caller.address.to_canonical();
-        self.trusted_proxies.iter().any(|network| network.contains(peer))
+        self.trusted_proxies.iter().any(|network| network.contains(caller.peer.address()))
     }
 
     fn sender(&self, caller: &Caller) -> Sender {
-        Sender::new(caller.address, true, self.public_port, &self.trusted_proxies)
+        Sender::new(caller.peer.clone(), true, self.public_port.clone(), &self.trusted_proxies)
     }
 
     fn guard(&self, request: &Request<CallerBody>) -> Option<Box<dyn BodyGuard>> {

@@ -9,6 +9,7 @@ mod activity;
 mod connection;
 mod connection_limit;
 mod conversation;
+mod doorbell;
 mod drain;
 pub mod framing;
 mod guarded_io;
@@ -22,7 +23,7 @@ mod wire;
 pub mod workers;
 
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ use crate::caller_body::CallerBody;
 use crate::clock::Clock;
 use crate::metrics::Telemetry;
 use crate::network::Network;
+use crate::upstream::sender::Peer;
 
 use connection::Doorway;
 pub use connection::Socket;
@@ -109,10 +111,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
 /// Who asks, and since when.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The client: the peer, or whom the PROXY header names.
-    pub address: IpAddr,
-    /// The other end of the connection.
-    pub peer: SocketAddr,
+    /// The client: the other end of the connection, or whom the PROXY header names.
+    pub peer: Peer,
     /// The start of the sender's clock: when the connection was accepted, for its first request; later, when the first
     /// byte of the head came (HTTP/1.1) or the request was complete up to its head (HTTP/2).
     pub arrived: Instant,

@@ -4,8 +4,10 @@
 //! a request left this machine (a callback may be delivered again exactly when none did), and that no request is
 //! ever sent twice behind our back.
 
+mod alarm;
 pub mod answer;
 pub mod connect;
+mod connection;
 pub mod dial;
 mod fault;
 pub mod headers;
@@ -18,9 +20,7 @@ mod tls;
 mod watch;
 
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -29,8 +29,6 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::ext::ReasonPhrase;
-use hyper_util::rt::TokioIo;
-use tokio::time::{sleep, timeout};
 
 pub use self::fault::{Reached, SendCause, SendError};
 pub use self::reply_body::{ReplyFault, ShopStream};
@@ -38,8 +36,9 @@ pub use self::request_body::{BodyGuard, RequestFault, RequestStream, ShopBody, S
 pub use self::tls::TlsFault;
 
 use self::connect::Connector;
+use self::connection::{Connection, ReplyLimit};
 use self::dial::Dialler;
-use self::pool::{Connection, Pool};
+use self::pool::Pool;
 use self::reply_body::Lease;
 use self::watch::{Watch, Watched};
 use crate::clock::Clock;
@@ -142,7 +141,7 @@ pub enum ConnectionChoice {
 
 /// The shop's reply: its status, its own reason phrase (as [`ReasonPhrase`] among the extensions, where it is not
 /// the usual one), all its headers, and its body as it comes.
-pub type ShopReply = Response<ShopStream>;
+pub type ShopReply = Response<Box<ShopStream>>;
 
 /// How one exchange on one connection failed.
 enum ExchangeFault {
@@ -186,7 +185,13 @@ impl Upstream {
     ///
     /// # Errors
     /// [`SendError`] says whether the shop can have seen the request.
-    pub async fn send(&self, request: Request<ShopBody>, how: How) -> Result<ShopReply, SendError> {
+    pub fn send(&self, mut request: Request<ShopBody>, how: How) -> impl Future<Output = Result<ShopReply, SendError>> {
+        frame(&mut request);
+        // Boxed, since it is handed on several times from here.
+        self.send_framed(Box::new(request), how)
+    }
+
+    async fn send_framed(&self, request: Box<Request<ShopBody>>, how: How) -> Result<ShopReply, SendError> {
         match self.route.telemetry.tracer() {
             Some(tracer) if how.traced => Box::pin(self.send_traced(tracer, request, how)).await,
             _ => self.send_on(request, how).await,
@@ -196,7 +201,7 @@ impl Upstream {
     async fn send_traced(
         &self,
         tracer: &Tracer,
-        mut request: Request<ShopBody>,
+        mut request: Box<Request<ShopBody>>,
         how: How,
     ) -> Result<ShopReply, SendError> {
         let span = tracer.attempting(request.headers(), request.method());
@@ -212,15 +217,14 @@ impl Upstream {
         outcome
     }
 
-    async fn send_on(&self, mut request: Request<ShopBody>, how: How) -> Result<ShopReply, SendError> {
-        frame(&mut request);
+    async fn send_on(&self, mut request: Box<Request<ShopBody>>, how: How) -> Result<ShopReply, SendError> {
         if how.connection == ConnectionChoice::Pooled
             && let Some(connection) = self.pool.take()
         {
             match self.exchange(connection, request, how).await {
                 Ok(reply) => return Ok(reply),
                 Err(ExchangeFault::Failed(error)) => return Err(error),
-                Err(ExchangeFault::Unsent(back)) => request = *back,
+                Err(ExchangeFault::Unsent(back)) => request = back,
             }
         }
         // Boxed because a TLS handshake is large and most requests never get here.
@@ -234,40 +238,34 @@ impl Upstream {
     async fn open(&self) -> Result<Connection, SendError> {
         let stream = self.route.connector.connect().await?;
         let watch = Arc::new(Watch::default());
-        let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch)));
-        let (sender, driver) = self.route.http.handshake(io).await.map_err(|error| {
-            // Only hyper's own set-up; nothing is written yet.
-            SendError::unreached(SendCause::ConnectFailed).because(error)
-        })?;
-        // Its errors reach the request that they concern; an idle connection may end as it likes.
-        tokio::spawn(driver.with_upgrades());
-        Ok(Connection { sender, watch })
+        let watched = Watched::new(stream, Arc::clone(&watch));
+        // Only hyper's own set-up can fail; nothing is written yet.
+        let connection = Connection::new(&self.route.http, watched, watch).await;
+        connection.map_err(|error| SendError::unreached(SendCause::ConnectFailed).because(error))
     }
 
     async fn exchange(
         &self,
         mut connection: Connection,
-        request: Request<ShopBody>,
+        request: Box<Request<ShopBody>>,
         how: How,
     ) -> Result<ShopReply, ExchangeFault> {
         let route = &self.route;
-        let frames = request.body().frames();
         connection.watch.next_request();
         let started = route.clock.instant();
-        let sending = connection.sender.try_send_request(request);
-        let outcome = match how.reply_within {
-            None => sending.await,
-            Some(within) => match in_time(sending, within, frames.as_deref()).await {
-                Some(outcome) => outcome,
-                // Even if nothing was written yet: the connection may still be writing while we look.
-                None => return Err(ExchangeFault::Failed(SendError::unknown(SendCause::ReplyTimeout))),
-            },
+        let upload = request.body().frames();
+        let limit = how.reply_within.map(|within| ReplyLimit::new(started, within, request.body()));
+        let Some(outcome) = connection.send(*request, limit).await else {
+            // Even if nothing was written yet: the connection may still be writing while we look.
+            return Err(ExchangeFault::Failed(SendError::unknown(SendCause::ReplyTimeout)));
         };
         match outcome {
             Ok(reply) => {
                 let took = route.clock.instant().saturating_duration_since(started);
                 route.telemetry.emit(Event::ShopReplied { class: how.class, took });
-                Ok(self.reply(reply, connection))
+                // The body goes when it is through, and its count with it.
+                let is_early = upload.is_some_and(|parts| Arc::strong_count(&parts) > 1);
+                Ok(self.reply(reply, connection, is_early))
             }
             Err(mut fault) => Err(match fault.take_message() {
                 Some(request) => ExchangeFault::Unsent(Box::new(request)),
@@ -279,15 +277,21 @@ impl Upstream {
         }
     }
 
-    fn reply(&self, mut reply: Response<Incoming>, connection: Connection) -> ShopReply {
+    fn reply(&self, mut reply: Response<Incoming>, connection: Connection, is_early: bool) -> ShopReply {
         // The parser leaves an empty phrase where it met one that it does not keep.
         if reply.extensions().get::<ReasonPhrase>().is_some_and(|phrase| phrase.as_bytes().is_empty())
             && let Some(phrase) = connection.watch.take_phrase()
         {
             reply.extensions_mut().insert(phrase);
         }
-        let lease = reusable(&reply).then(|| Lease { connection, pool: Arc::clone(&self.pool) });
-        reply.map(|body| ShopStream::new(body, self.route.body_idle_at_most, lease))
+        // The rest of an upload must not wait until the caller takes the reply: it may not look before it has sent all.
+        if is_early || reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+            connection.finish_in_background();
+            return reply.map(|body| Box::new(ShopStream::new(body, self.route.body_idle_at_most, None)));
+        }
+        let pool = reusable(&reply).then(|| Arc::clone(&self.pool));
+        let lease = Some(Lease { connection, pool });
+        reply.map(|body| Box::new(ShopStream::new(body, self.route.body_idle_at_most, lease)))
     }
 }
 
@@ -331,30 +335,5 @@ fn frame(request: &mut Request<ShopBody>) {
 /// of unknown length would be dropped. One that is about to close (`Connection: close`) never becomes ready again,
 /// so the pool does not hand it out.
 fn reusable(reply: &Response<Incoming>) -> bool {
-    reply.version() == Version::HTTP_11 && reply.status() != StatusCode::SWITCHING_PROTOCOLS
-}
-
-/// Waits for a reply's head. While parts of the request's body still go out, the time starts anew: a long upload
-/// is not a slow shop.
-async fn in_time<F: Future>(sending: F, within: Duration, frames: Option<&AtomicUsize>) -> Option<F::Output> {
-    let Some(frames) = frames else {
-        return timeout(within, sending).await.ok();
-    };
-    let mut sending = pin!(sending);
-    let mut limit = pin!(sleep(within));
-    let mut seen = 0;
-    loop {
-        tokio::select! {
-            biased;
-            outcome = &mut sending => return Some(outcome),
-            () = &mut limit => {
-                let now = frames.load(Ordering::Relaxed);
-                if now == seen {
-                    return None;
-                }
-                seen = now;
-                limit.set(sleep(within));
-            }
-        }
-    }
+    reply.version() == Version::HTTP_11
 }

@@ -119,7 +119,7 @@ fn rules(settings: &Settings, lasting: &Lasting, shared: &Background, upstream: 
         callbacks: Arc::new(callbacks),
         forwarder: Forwarder::new(upstream, lasting.seats.clone(), lasting.tasks.clone(), limits),
         trusted_proxies: settings.forward.trusted_proxies.clone(),
-        public_port: settings.forward.public_port,
+        public_port: settings.forward.public_port.into(),
         scan_forms: settings.forward.scan_forms,
     }
 }

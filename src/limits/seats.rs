@@ -3,9 +3,13 @@
 //! A shop has a handful of workers. Without seats a rush of page views takes them all, and a callback waits behind
 //! pages that nobody pays for. So some seats are kept for callbacks, and whenever one is free, a waiting callback
 //! gets it before a waiting page view.
+//!
+//! Among page views a freed seat goes to one that waits on the thread that freed it, if there is one: waking another
+//! thread costs both of them more than a small page. How often the longest waiting one can be passed over is bounded.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -14,6 +18,11 @@ use tokio::time::{Instant, timeout_at};
 use super::SeatSettings;
 use crate::clock::Clock;
 use crate::metrics::{Event, ShopClass, Telemetry};
+
+/// Whoever waits longest is passed over by at most so many in a row that wait on the thread where a seat is freed.
+const PASSED_OVER_MAX: usize = 16;
+/// So many of the longest waiting are looked at for one on that thread.
+const LOOKED_AT_MAX: usize = 128;
 
 /// The seats at the shop, shared by all workers. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -56,16 +65,20 @@ struct State {
     next_ticket: u64,
 }
 
-/// One class: who sits and who waits, first come first.
+/// One class: who sits and who waits, longest first.
 #[derive(Debug, Default)]
 struct Line {
     seated: usize,
     waiting: VecDeque<Waiter>,
+    /// How often in a row the first of those who wait was passed over.
+    passed_over: usize,
 }
 
 #[derive(Debug)]
 struct Waiter {
     ticket: u64,
+    /// Where it waits; it may be somewhere else by the time it is woken, at the price of a wake-up.
+    thread: ThreadId,
     hand: oneshot::Sender<Seat>,
 }
 
@@ -134,7 +147,7 @@ impl Shared {
         let (hand, seat) = oneshot::channel();
         let ticket = state.next_ticket;
         state.next_ticket += 1;
-        state.line(class).waiting.push_back(Waiter { ticket, hand });
+        state.line(class).waiting.push_back(Waiter { ticket, thread: thread::current().id(), hand });
         Ok(Place::Queue(Queued { shared: Arc::clone(self), class, ticket, seat }))
     }
 
@@ -152,23 +165,31 @@ impl Shared {
     fn free(self: &Arc<Self>, class: ShopClass) {
         let mut state = self.lock();
         state.line(class).seated = state.line(class).seated.saturating_sub(1);
-        self.tell(&mut state, class);
-        while let Some((waiter, class)) = self.next_to_seat(&mut state) {
-            self.seat_one(&mut state, class);
-            drop(state);
-            // A waiter that left at this very moment drops the seat, which frees it again: out of the lock.
-            drop(waiter.hand.send(Seat { shared: Arc::clone(self), class }));
-            state = self.lock();
+        let Some((waiter, next)) = self.next_to_sit(&mut state) else {
+            self.tell(&mut state, class);
+            return;
+        };
+        state.line(next).seated += 1;
+        if next != class {
+            self.tell(&mut state, class);
+            self.tell(&mut state, next);
         }
+        drop(state);
+        // A waiter that left at this very moment drops the seat, which frees it again: out of the lock.
+        drop(waiter.hand.send(Seat { shared: Arc::clone(self), class: next }));
     }
 
-    fn next_to_seat(&self, state: &mut State) -> Option<(Waiter, ShopClass)> {
-        for class in [ShopClass::Callback, ShopClass::Traffic] {
-            if self.has_room(state, class)
-                && let Some(waiter) = state.line(class).waiting.pop_front()
-            {
-                return Some((waiter, class));
-            }
+    /// One seat was freed, so there is room for one at most.
+    fn next_to_sit(&self, state: &mut State) -> Option<(Waiter, ShopClass)> {
+        if self.has_room(state, ShopClass::Callback)
+            && let Some(waiter) = state.callbacks.waiting.pop_front()
+        {
+            return Some((waiter, ShopClass::Callback));
+        }
+        if self.has_room(state, ShopClass::Traffic)
+            && let Some(waiter) = state.traffic.next_for(thread::current().id())
+        {
+            return Some((waiter, ShopClass::Traffic));
         }
         None
     }
@@ -189,6 +210,16 @@ impl State {
             ShopClass::Callback => &mut self.callbacks,
             ShopClass::Traffic => &mut self.traffic,
         }
+    }
+}
+
+impl Line {
+    /// Takes out who waits longest, or who waits longest on that thread.
+    fn next_for(&mut self, thread: ThreadId) -> Option<Waiter> {
+        let nearest = self.waiting.iter().take(LOOKED_AT_MAX).position(|waiter| waiter.thread == thread);
+        let index = nearest.filter(|_| self.passed_over < PASSED_OVER_MAX).unwrap_or(0);
+        self.passed_over = if index == 0 { 0 } else { self.passed_over + 1 };
+        self.waiting.remove(index)
     }
 }
 
@@ -305,6 +336,35 @@ mod tests {
         drop(page);
         drop(leaves);
         assert!(matches!(stays.as_mut().poll(cx), Poll::Ready(Ok(_))));
+    }
+
+    #[test]
+    fn a_freed_seat_stays_on_its_thread_but_nobody_is_passed_over_for_ever() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let _inside = runtime.enter();
+        let seats = seats(1, 0, usize::MAX);
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut waiting: Vec<_> = (0..PASSED_OVER_MAX + 2).map(|_| Box::pin(seats.for_traffic())).collect();
+        let Poll::Ready(Ok(mut seat)) = waiting.remove(0).as_mut().poll(cx) else { panic!("the seat is free") };
+        let mut elsewhere = Box::pin(seats.for_traffic());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let _inside = runtime.enter();
+                assert!(elsewhere.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            });
+        });
+        assert!(waiting.iter_mut().all(|here| here.as_mut().poll(cx).is_pending()));
+
+        let (last, passing) = waiting.split_last_mut().unwrap();
+        for here in passing {
+            drop(seat);
+            let Poll::Ready(Ok(next)) = here.as_mut().poll(cx) else { panic!("the seat stays on this thread") };
+            assert!(elsewhere.as_mut().poll(cx).is_pending());
+            seat = next;
+        }
+        drop(seat);
+        assert!(last.as_mut().poll(cx).is_pending());
+        assert!(matches!(elsewhere.as_mut().poll(cx), Poll::Ready(Ok(_))));
     }
 
     /// Counts itself among those at the shop while it lives.

@@ -138,26 +138,28 @@ impl History {
 
     /// Keeps what the event says of a callback.
     pub(super) fn note(&self, event: &Event<'_>) {
-        let now = self.clock.now();
+        // Nearly every event is one of traffic, of which nothing is kept: it pays for no look at the clock.
+        let now = || self.clock.now();
         match *event {
             Event::CallbackAnswered { kind, answered_by: by, status, took, budget, fingerprint, .. } => {
+                let at = now();
                 let mut kept = self.lock();
-                kept.day.answered(kind, Answer { by, took, budget }, now);
+                kept.day.answered(kind, Answer { by, took, budget }, at);
                 if let Some(fingerprint) = fingerprint {
-                    kept.keep(fingerprint, Moment { at: now, what: Happened::Answered { by, status, took } });
+                    kept.keep(fingerprint, Moment { at, what: Happened::Answered { by, status, took } });
                 }
             }
             // What joins nothing is answered from the record: that answer says so.
             Event::Duplicate { state: "in_flight", fingerprint, .. } => {
-                self.lock().keep(fingerprint, Moment { at: now, what: Happened::Joined });
+                self.lock().keep(fingerprint, Moment { at: now(), what: Happened::Joined });
             }
             Event::Attempt { record, attempt, outcome, status, took, note, fingerprint, .. } => {
                 let note = note.chars().take(NOTE_CHARS_MAX).collect();
                 let what = Happened::Attempt { record, attempt, outcome, status, took, note };
-                self.lock().keep(fingerprint, Moment { at: now, what });
+                self.lock().keep(fingerprint, Moment { at: now(), what });
             }
             Event::ReplayOrdered { record, fingerprint, .. } => {
-                self.lock().keep(fingerprint, Moment { at: now, what: Happened::ReplayOrdered { record } });
+                self.lock().keep(fingerprint, Moment { at: now(), what: Happened::ReplayOrdered { record } });
             }
             // The record's state says it; only the change is of interest.
             Event::Ended { .. } => {}

@@ -19,6 +19,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::activity::{Activity, Look, Patience};
 use super::connection_limit::Place;
 use super::conversation::Conversation;
+use super::doorbell::WhenItRings;
 use super::drain::{Drain, Stage};
 use super::framing::HeadLimits;
 use super::guarded_io::GuardedIo;
@@ -84,7 +85,6 @@ struct Guest<S> {
     stream: S,
     conversation: Conversation,
     client: IpAddr,
-    peer: SocketAddr,
 }
 
 impl<H: Handler> Doorway<H> {
@@ -122,7 +122,7 @@ impl<H: Handler> Doorway<H> {
         let place = place.belongs_to(client).inspect_err(|full| refused(full.name(), client)).ok()?;
         let conversation = Conversation::new(self.front.clock.clone(), accepted, settings.h2_resets_max);
         let stream = Wire::new(socket, conversation.clone(), (place, self.drain.token()));
-        Some(Guest { stream, conversation, client, peer })
+        Some(Guest { stream, conversation, client })
     }
 
     async fn shake_hands<S: Socket>(
@@ -130,7 +130,7 @@ impl<H: Handler> Doorway<H> {
         guest: Guest<Wire<S>>,
         deadline: Instant,
     ) -> Option<Guest<TlsStream<Wire<S>>>> {
-        let Guest { stream, conversation, client, peer } = guest;
+        let Guest { stream, conversation, client } = guest;
         let began = self.front.clock.instant();
         let outcome = timeout_at(deadline, TlsAcceptor::from(Arc::clone(&self.front.tls)).accept(stream)).await;
         let result = match &outcome {
@@ -139,7 +139,7 @@ impl<H: Handler> Doorway<H> {
             Err(_) => "timeout",
         };
         self.front.telemetry.emit(Event::Handshake { result, took: self.front.clock.instant() - began });
-        Some(Guest { stream: outcome.ok()?.ok()?, conversation, client, peer })
+        Some(Guest { stream: outcome.ok()?.ok()?, conversation, client })
     }
 
     async fn speak_http1<S: Socket>(self, guest: Guest<S>, asking: TaskTrackerToken) {
@@ -165,10 +165,11 @@ impl<H: Handler> Doorway<H> {
     }
 
     fn split<S>(self, guest: Guest<S>) -> (S, Arc<Service<H>>, Attendant) {
-        let Guest { stream, conversation, client, peer } = guest;
+        let Guest { stream, conversation, client } = guest;
         let (front, encrypted) = (Arc::clone(&self.front), self.encrypted);
         let attendant = Attendant { front, conversation: conversation.clone(), drain: self.drain };
-        let service = Service { front: self.front, handler: self.handler, conversation, client, peer, encrypted };
+        let service =
+            Service { front: self.front, handler: self.handler, conversation, peer: client.into(), encrypted };
         (stream, Arc::new(service), attendant)
     }
 }
@@ -184,13 +185,15 @@ impl Attendant {
     /// Drives it to its end. Returning closes it, whatever state it is in.
     async fn attend<T: Future>(&self, mut talk: Pin<&mut T>, wind_down: impl Fn(Pin<&mut T>), mut farewell: Farewell) {
         let patience = self.patience();
-        let mut timer = pin!(sleep_until(self.conversation.now()));
+        let timer = pin!(sleep_until(self.conversation.now()));
+        let mut timer = WhenItRings::new(timer);
         let (mut stages, mut last_stage) = (self.drain.watch(), self.drain.watch());
         let mut draining = pin!(async {
-            stages.reached(Stage::Paused).await;
+            WhenItRings::new(pin!(stages.reached(Stage::Paused))).await;
             self.one_more_request(farewell.waits).await;
         });
-        let mut ended = pin!(last_stage.reached(Stage::Ended));
+        let ended = pin!(last_stage.reached(Stage::Ended));
+        let mut ended = WhenItRings::new(ended);
         let mut said_it_all = pin!(sleep_until(self.conversation.now()));
         let mut is_closing = false;
         loop {
@@ -198,20 +201,20 @@ impl Attendant {
                 biased;
                 () = self.flooded() => return,
                 _ = talk.as_mut() => return,
-                () = ended.as_mut() => return,
+                () = &mut ended => return,
                 () = draining.as_mut(), if !is_closing => true,
                 () = said_it_all.as_mut(), if is_closing && farewell.asking.is_some() => {
                     farewell.asking = None;
                     false
                 }
-                () = timer.as_mut() => {
+                () = &mut timer => {
                     let look = self.conversation.look(&patience);
                     let again = match look {
                         Look::Stuck => return,
                         Look::Fine { again } => again,
                         Look::SlowHead | Look::Idle => self.conversation.now() + patience.shortest(),
                     };
-                    timer.as_mut().reset(again);
+                    timer.change().as_mut().reset(again);
                     if look == Look::SlowHead {
                         self.conversation.give_up_head();
                     }

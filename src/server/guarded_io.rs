@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,9 +14,9 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
-use tokio_util::io::poll_read_buf;
 
 use super::conversation::Conversation;
+use super::doorbell::Doorbell;
 use super::framing::{Fault, Framing, HeadLimits, Step};
 
 /// How much is read at once: one TLS record.
@@ -38,6 +39,8 @@ pub(super) struct GuardedIo<S> {
     /// When the last of `held` came.
     came_at: Instant,
     stream_ended: bool,
+    /// Rings when there is more to read.
+    more: Doorbell,
     /// An interim reply of which a part is written.
     interim: Bytes,
     lingering: Option<Pin<Box<Sleep>>>,
@@ -89,6 +92,7 @@ impl<S> GuardedIo<S> {
             held: BytesMut::new(),
             passed: 0,
             stream_ended: false,
+            more: Doorbell::new(),
             interim: Bytes::new(),
             lingering: None,
             lingered_bytes: 0,
@@ -184,12 +188,21 @@ impl<S> GuardedIo<S> {
 impl<S: AsyncRead + Unpin> GuardedIo<S> {
     /// Reads more; `false` when there is no more.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        self.held.reserve(READ_BYTES);
-        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.held) {
+        // On the stack: most looks find nothing, since hyper looks for the caller's end while a request is served, and
+        // room on the heap would be taken and given back for each of them.
+        if !self.more.rang(cx) {
+            return Poll::Pending;
+        }
+        let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut space);
+        match Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(self.more.waker()), &mut read) {
             Poll::Ready(outcome) => {
+                self.more.look_again();
                 self.came_at = self.conversation.now();
-                self.stream_ended |= !matches!(outcome, Ok(1..));
-                Poll::Ready(outcome.map(|bytes| bytes > 0))
+                let came = read.filled();
+                self.held.extend_from_slice(came);
+                self.stream_ended |= came.is_empty();
+                Poll::Ready(outcome.map(|()| !came.is_empty()))
             }
             Poll::Pending => {
                 if self.held.is_empty() {

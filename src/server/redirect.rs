@@ -48,7 +48,7 @@ impl Handler for Redirect {
         let mut response = Response::new(Empty::new());
         if (self.is_callback)(target) {
             let why = "plain_http";
-            self.front.telemetry.emit(Event::RequestRefused { why, client: caller.address });
+            self.front.telemetry.emit(Event::RequestRefused { why, client: caller.peer.address() });
             *response.status_mut() = StatusCode::FORBIDDEN;
             return response;
         }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,6 +20,7 @@ use super::interim::Interim;
 use super::{Caller, Front, Handler};
 use crate::caller_body::CallerBody;
 use crate::metrics::Event;
+use crate::upstream::sender::Peer;
 
 /// Answers the requests of one connection.
 #[derive(Debug)]
@@ -28,8 +28,7 @@ pub(super) struct Service<H> {
     pub(super) front: Arc<Front>,
     pub(super) handler: H,
     pub(super) conversation: Conversation,
-    pub(super) client: IpAddr,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     pub(super) encrypted: bool,
 }
 
@@ -37,21 +36,20 @@ impl<H: Handler> Service<H> {
     /// Answers one request.
     pub(super) async fn answer(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<Reply<H::Body>>, Infallible> {
         let (arrived, turn, checked) = self.begin(&request);
-        let request = match checked {
-            Ok(()) => with_host(request).map(CallerBody::from),
-            Err(fault) => return Ok(self.refusal(fault, turn)),
-        };
+        if let Err(fault) = checked {
+            return Ok(self.refusal(fault, turn));
+        }
+        settle_host(&mut request);
         let version = request.version();
         let interim = match version {
             Version::HTTP_11 => Interim::new(&self.conversation),
             _ => Interim::none(),
         };
-        let Self { client: address, peer, encrypted, .. } = *self;
-        let caller = Caller { address, peer, arrived, encrypted, interim, version };
-        let response = self.handler.handle(request, caller).await;
+        let caller = Caller { peer: self.peer.clone(), arrived, encrypted: self.encrypted, interim, version };
+        let response = self.handler.handle(request.map(CallerBody::from), caller).await;
         if version != Version::HTTP_2 {
             self.conversation.close_interim();
         }
@@ -74,7 +72,7 @@ impl<H: Handler> Service<H> {
     }
 
     fn refusal(&self, fault: Fault, turn: Turn) -> Response<Reply<H::Body>> {
-        self.front.telemetry.emit(Event::RequestRefused { why: fault.name(), client: self.client });
+        self.front.telemetry.emit(Event::RequestRefused { why: fault.name(), client: self.peer.address() });
         let mut response = Response::new(Reply::new(None, turn));
         *response.status_mut() = fault.status();
         response
@@ -82,12 +80,11 @@ impl<H: Handler> Service<H> {
 }
 
 /// The handler finds the host in `Host`, whichever version the caller speaks.
-fn with_host(mut request: Request<Incoming>) -> Request<Incoming> {
-    let Some(authority) = request.uri().authority() else { return request };
+fn settle_host(request: &mut Request<Incoming>) {
+    let Some(authority) = request.uri().authority() else { return };
     if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
         request.headers_mut().insert(HOST, host);
     }
-    request
 }
 
 /// A request's turn: from its head to the end of its reply.

@@ -17,7 +17,7 @@ pub enum ReplyBody {
     /// Whole and in memory.
     Full(Bytes),
     /// The shop's, as it comes. The seat is free once the body ended or was dropped.
-    Shop(ShopStream, Option<Seat>),
+    Shop(Box<ShopStream>, Option<Seat>),
 }
 
 impl Body for ReplyBody {

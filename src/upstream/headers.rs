@@ -194,6 +194,10 @@ fn drop_hop_by_hop(headers: &mut HeaderMap, found: Found) {
 /// Where a message goes and how long it is cannot be for one connection only; a caller that names these headers
 /// wants them gone for another reason.
 fn drop_what_connection_names(headers: &mut HeaderMap) {
+    if names_nothing(headers) {
+        headers.remove(CONNECTION);
+        return;
+    }
     let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
     headers.remove(CONNECTION);
     for option in lines.iter().flat_map(options) {
@@ -202,6 +206,15 @@ fn drop_what_connection_names(headers: &mut HeaderMap) {
             headers.remove(option);
         }
     }
+}
+
+/// What nearly every message says. It is about the connection itself, and names no header.
+fn names_nothing(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(CONNECTION).iter();
+    let only = lines.next().filter(|_| lines.next().is_none());
+    only.is_some_and(|line| {
+        [&b"keep-alive"[..], b"close"].iter().any(|word| line.as_bytes().eq_ignore_ascii_case(word))
+    })
 }
 
 fn options(line: &HeaderValue) -> impl Iterator<Item = &str> {
@@ -269,7 +282,7 @@ mod tests {
     use super::*;
 
     fn prepared(request: http::request::Builder) -> Result<request::Parts, BadHead> {
-        let sender = Sender::new("192.0.2.1".parse().unwrap(), true, 443, &[]);
+        let sender = Sender::new(std::net::IpAddr::from([192, 0, 2, 1]), true, 443, &[]);
         let mut head = request.body(()).unwrap().into_parts().0;
         for_shop(&mut head, &sender).map(|()| head)
     }
@@ -310,6 +323,17 @@ mod tests {
         let head = prepared(split).unwrap();
         let cookies: Vec<_> = head.headers.get_all("cookie").iter().collect();
         assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn a_connection_header_that_names_nothing_goes_alone() {
+        for word in ["keep-alive", "Close"] {
+            let mut headers = HeaderMap::new();
+            headers.insert("connection", HeaderValue::from_static(word));
+            headers.insert("x-a", HeaderValue::from_static("1"));
+            for_caller(&mut headers);
+            assert!(headers.contains_key("x-a") && headers.len() == 1, "{headers:?}");
+        }
     }
 
     #[test]

@@ -3,19 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
-use super::request_body::ShopBody;
-use super::watch::Watch;
+use super::connection::Connection;
 use crate::clock::Clock;
-
-/// A connection to the shop on which a request can be sent.
-#[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) sender: SendRequest<ShopBody>,
-    pub(super) watch: Arc<Watch>,
-}
 
 /// Idle connections of one worker.
 #[derive(Debug)]
@@ -45,38 +36,26 @@ impl Pool {
         Self { state: Mutex::default(), connections_max, idle_for_at_most, clock }
     }
 
-    /// The connection that was used last, if one is alive, young enough and ready.
-    ///
-    /// One that is still busy (the shop replied before it had the whole request) stays where it is.
+    /// The connection that was used last, if it is young enough. Whether it is alive shows when it is used.
     pub(super) fn take(&self) -> Option<Connection> {
         let mut state = self.lock();
-        if state.idle.is_empty() {
-            return None;
+        let Idle { connection, since } = state.idle.pop()?;
+        if self.clock.instant().saturating_duration_since(since) < self.idle_for_at_most {
+            return Some(connection);
         }
-        let now = self.clock.instant();
-        let mut index = state.idle.len();
-        while let Some(below) = index.checked_sub(1) {
-            index = below;
-            let Some(idle) = state.idle.get(index) else { break };
-            if now.saturating_duration_since(idle.since) >= self.idle_for_at_most {
-                // Everything below is older still.
-                state.idle.drain(..=index);
-                break;
-            }
-            if idle.connection.sender.is_closed() {
-                state.idle.remove(index);
-            } else if idle.connection.sender.is_ready() {
-                return Some(state.idle.remove(index).connection);
-            }
-        }
+        // Everything below is older still.
+        state.idle.clear();
         None
     }
 
     /// Keeps a connection for later. Call it inside a runtime.
-    pub(super) fn put(self: &Arc<Self>, connection: Connection) {
-        if connection.sender.is_closed() {
-            return;
+    ///
+    /// One that is still busy, since the shop replied before it had the whole request, is not kept.
+    pub(super) fn put(self: &Arc<Self>, mut connection: Connection) {
+        if !connection.is_ready() {
+            return connection.finish_in_background();
         }
+        connection.rest();
         let since = self.clock.instant();
         let mut state = self.lock();
         if state.idle.len() >= self.connections_max {
@@ -92,8 +71,8 @@ impl Pool {
     fn close_old(&self) -> bool {
         let now = self.clock.instant();
         let mut state = self.lock();
-        state.idle.retain(|idle| {
-            now.saturating_duration_since(idle.since) < self.idle_for_at_most && !idle.connection.sender.is_closed()
+        state.idle.retain_mut(|idle| {
+            now.saturating_duration_since(idle.since) < self.idle_for_at_most && idle.connection.is_alive()
         });
         state.reaping = !state.idle.is_empty();
         state.reaping
@@ -119,7 +98,6 @@ async fn reap(pool: Weak<Pool>, every: Duration) {
 #[cfg(test)]
 mod tests {
     use hyper::client::conn::http1;
-    use hyper_util::rt::TokioIo;
     use tokio::io::DuplexStream;
     use tokio::time::advance;
 
@@ -135,10 +113,9 @@ mod tests {
     /// An idle connection and the shop's end of it.
     async fn connection() -> (Connection, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1024);
-        let (mut sender, driver) = http1::handshake(TokioIo::new(ours)).await.unwrap();
-        tokio::spawn(driver);
-        sender.ready().await.unwrap();
-        (Connection { sender, watch: Arc::default() }, theirs)
+        let mut connection = Connection::new(&http1::Builder::new(), ours, Arc::default()).await.unwrap();
+        assert!(connection.is_alive());
+        (connection, theirs)
     }
 
     #[tokio::test(start_paused = true)]
@@ -174,16 +151,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_closed_connection_is_not_handed_out_and_takes_no_room() {
+    async fn a_connection_that_died_is_swept_up_before_it_is_too_old() {
         let pool = pool(8);
-        let (living, _end) = connection().await;
-        pool.put(living);
         let (dying, end) = connection().await;
         pool.put(dying);
+        let (living, _end) = connection().await;
+        pool.put(living);
         drop(end);
-        tokio::task::yield_now().await;
-        assert!(!pool.take().expect("the living one").sender.is_closed());
-        assert!(pool.lock().idle.is_empty());
+        assert!(pool.close_old());
+        assert_eq!(pool.lock().idle.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use thiserror::Error;
 
-use super::pool::{Connection, Pool};
+use super::connection::Connection;
+use super::pool::Pool;
 use super::stall::Stall;
 
 /// A reply's body as it comes from the shop, decoded from its transfer encoding only.
@@ -24,6 +25,7 @@ pub struct ShopStream {
     /// What was read already to look at it.
     ahead: Option<Result<Frame<Bytes>, ReplyFault>>,
     stall: Stall,
+    /// Gone once the last byte is here.
     lease: Option<Lease>,
 }
 
@@ -42,7 +44,8 @@ pub enum ReplyFault {
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) connection: Connection,
-    pub(super) pool: Arc<Pool>,
+    /// Where it goes afterwards, if it can be used again.
+    pub(super) pool: Option<Arc<Pool>>,
 }
 
 impl ShopStream {
@@ -72,8 +75,10 @@ impl ShopStream {
     }
 
     fn release(&mut self) {
-        if let Some(Lease { connection, pool }) = self.lease.take() {
-            pool.put(connection);
+        match self.lease.take() {
+            Some(Lease { connection, pool: Some(pool) }) => pool.put(connection),
+            Some(Lease { connection, pool: None }) => connection.finish_in_background(),
+            None => {}
         }
     }
 }
@@ -87,7 +92,11 @@ impl Body for ShopStream {
         if let Some(frame) = this.ahead.take() {
             return Poll::Ready(Some(frame));
         }
-        let next = match Pin::new(&mut this.body).poll_frame(cx) {
+        let next = match &mut this.lease {
+            Some(Lease { connection, .. }) => connection.poll_frame(&mut this.body, cx),
+            None => Pin::new(&mut this.body).poll_frame(cx),
+        };
+        let next = match next {
             Poll::Ready(next) => next,
             Poll::Pending => {
                 ready!(this.stall.poll_too_long(cx));
@@ -100,7 +109,12 @@ impl Body for ShopStream {
                 this.release_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(_)) => Poll::Ready(Some(Err(ReplyFault::Broken))),
+            Some(Err(_)) => {
+                // Told at the next turn: what came before it, perhaps at once with it, must go to the caller first.
+                this.ahead = Some(Err(ReplyFault::Broken));
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             None => {
                 this.release();
                 Poll::Ready(None)

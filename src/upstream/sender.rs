@@ -14,27 +14,51 @@ static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port"
 /// WooCommerce believes this one before `X-Forwarded-For`.
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// The other end of a connection. Made once for each connection; cheap to clone.
+/// The other end of a connection: its address, and how a header writes it. Made once for each connection; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    address: IpAddr,
+    written: HeaderValue,
+}
+
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Self { address, written: text(address.to_string()) }
+    }
+}
+
+impl Peer {
+    /// Its address; an IPv4 one as such, however the socket says it.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+}
+
+/// The other end of a connection as the rules of the time see it. Cheap to make.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    peer: IpAddr,
+    peer: Peer,
     /// One of the proxies whose word is believed.
     trusted: bool,
     proto: HeaderValue,
     port: HeaderValue,
-    address: HeaderValue,
 }
 
 impl Sender {
     /// The peer of a connection: its TCP address, or the one that a PROXY protocol header gave.
-    pub fn new(peer: IpAddr, https: bool, public_port: u16, trusted_proxies: &[Network]) -> Self {
-        let peer = peer.to_canonical();
+    pub fn new(
+        peer: impl Into<Peer>,
+        https: bool,
+        public_port: impl Into<HeaderValue>,
+        trusted_proxies: &[Network],
+    ) -> Self {
+        let peer = peer.into();
         Self {
-            peer,
-            trusted: trusted_proxies.iter().any(|network| network.contains(peer)),
+            trusted: trusted_proxies.iter().any(|network| network.contains(peer.address)),
             proto: HeaderValue::from_static(if https { "https" } else { "http" }),
-            port: HeaderValue::from(public_port),
-            address: text(peer.to_string()),
+            port: public_port.into(),
+            peer,
         }
     }
 
@@ -42,10 +66,10 @@ impl Sender {
     /// `X-Forwarded-For` that is none of theirs.
     pub fn client(&self, headers: &HeaderMap, trusted_proxies: &[Network]) -> IpAddr {
         if !self.trusted {
-            return self.peer;
+            return self.peer.address;
         }
         let lines: Vec<&str> = headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
-        let mut believed = self.peer;
+        let mut believed = self.peer.address;
         for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
             // What is no address was not written by a proxy that knows what it does; nothing before it counts.
             let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
@@ -63,8 +87,8 @@ impl Sender {
             self.add_to(headers);
             return;
         }
-        headers.insert(&X_FORWARDED_FOR, self.address.clone());
-        headers.insert(&X_REAL_IP, self.address.clone());
+        headers.insert(&X_FORWARDED_FOR, self.peer.written.clone());
+        headers.insert(&X_REAL_IP, self.peer.written.clone());
         headers.insert(&X_FORWARDED_PROTO, self.proto.clone());
         headers.insert(&X_FORWARDED_PORT, self.port.clone());
         if let Some(host) = headers.get(HOST).cloned() {
@@ -76,11 +100,11 @@ impl Sender {
     fn add_to(&self, headers: &mut HeaderMap) {
         match joined(headers, &X_FORWARDED_FOR) {
             None => {
-                headers.entry(&X_REAL_IP).or_insert_with(|| self.address.clone());
-                headers.insert(&X_FORWARDED_FOR, self.address.clone());
+                headers.entry(&X_REAL_IP).or_insert_with(|| self.peer.written.clone());
+                headers.insert(&X_FORWARDED_FOR, self.peer.written.clone());
             }
             Some(hops) => {
-                headers.insert(&X_FORWARDED_FOR, text(format!("{hops}, {}", self.peer)));
+                headers.insert(&X_FORWARDED_FOR, text(format!("{hops}, {}", self.peer.address)));
             }
         }
         headers.entry(&X_FORWARDED_PROTO).or_insert_with(|| self.proto.clone());
@@ -89,7 +113,7 @@ impl Sender {
             headers.entry(&X_FORWARDED_HOST).or_insert(host);
         }
         if let Some(hops) = joined(headers, &FORWARDED) {
-            let node = match self.peer {
+            let node = match self.peer.address {
                 IpAddr::V4(peer) => peer.to_string(),
                 IpAddr::V6(peer) => format!("\"[{peer}]\""),
             };
@@ -121,7 +145,7 @@ mod tests {
     }
 
     fn caller(peer: &str) -> Sender {
-        Sender::new(peer.parse().unwrap(), true, 8443, &proxies())
+        Sender::new(peer.parse::<IpAddr>().unwrap(), true, 8443, &proxies())
     }
 
     fn written(peer: &str, headers: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -188,7 +188,7 @@ impl World {
         let place = front.limit.take().unwrap().belongs_to([192, 0, 2, 1].into()).unwrap();
         let conversation = Conversation::new(clock, start, RESETS_MAX);
         let stream = Wire::new(theirs, conversation.clone(), (place, drain.token()));
-        let guest = Guest { stream, conversation, client: [192, 0, 2, 1].into(), peer: ([192, 0, 2, 1], 1).into() };
+        let guest = Guest { stream, conversation, client: [192, 0, 2, 1].into() };
         let asking = drain.asking();
         let ended = tokio::spawn(async move {
             match speaks {

@@ -188,8 +188,9 @@ pub(super) fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Fault::FoldedLine);
     }
-    // Everything from HTAB and SP upwards but DEL; bytes above 0x7f are old, and legal.
-    if line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+    // Everything from HTAB and SP upwards but DEL; bytes above 0x7f are old, and legal. All of the line is looked at,
+    // even behind a fault, because then many bytes are looked at together.
+    if line.iter().fold(false, |found, byte| found | (byte.is_ascii_control() & (*byte != b'\t'))) {
         return Err(Fault::ControlByte);
     }
     let colon = memchr::memchr(b':', line).ok_or(Fault::HeaderName)?;

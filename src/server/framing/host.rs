@@ -4,29 +4,33 @@ use std::net::Ipv6Addr;
 
 /// Takes a name or address, with or without a port; nothing with user names, lists, blanks or percent signs.
 pub(crate) fn is_plausible(host: &[u8]) -> bool {
-    let Ok(host) = std::str::from_utf8(host) else { return false };
-    if let Some(rest) = host.strip_prefix('[') {
+    if let Some(rest) = host.strip_prefix(b"[") {
+        let Ok(rest) = std::str::from_utf8(rest) else { return false };
         return rest.split_once(']').is_some_and(|(address, port)| {
-            address.parse::<Ipv6Addr>().is_ok() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+            address.parse::<Ipv6Addr>().is_ok()
+                && (port.is_empty() || port.strip_prefix(':').is_some_and(|port| is_port(port.as_bytes())))
         });
     }
-    match host.split_once(':') {
-        Some((name, port)) => is_name(name) && is_port(port),
+    match memchr::memchr(b':', host) {
+        Some(colon) => is_name(&host[..colon]) && is_port(&host[colon + 1..]),
         None => is_name(host),
     }
 }
 
 /// Also takes `_`, which is in no host name but in some names of internal services.
-fn is_name(name: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
+fn is_name(name: &[u8]) -> bool {
+    let may_stand = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &[u8]| !label.is_empty() && label.iter().all(may_stand);
     // 253 is the longest name that DNS can carry; one dot at the end is the root.
-    name.len() <= 254 && name.strip_suffix('.').unwrap_or(name).split('.').all(label)
+    name.len() <= 254 && name.strip_suffix(b".").unwrap_or(name).split(|byte| *byte == b'.').all(is_label)
 }
 
-fn is_port(digits: &str) -> bool {
-    digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+fn is_port(digits: &[u8]) -> bool {
+    let value = digits.iter().try_fold(0_u16, |value, digit| {
+        let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    });
+    !digits.is_empty() && value.is_some()
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Handler for Mirror {
 
     async fn handle(&self, request: Request<CallerBody>, caller: Caller) -> Response<Full<Bytes>> {
         let host = request.headers().get("host").map_or("-", |host| host.to_str().unwrap()).to_owned();
-        let text = format!("{} {host} {} {}", request.method(), request.uri().path(), caller.address);
+        let text = format!("{} {host} {} {}", request.method(), request.uri().path(), caller.peer.address());
         if request.uri().path() == "/whole-body" {
             let _ = request.into_body().collect().await;
         } else if request.uri().path() == "/never" {

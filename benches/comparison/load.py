@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from . import world
+from .report import PEER
 
 SCRIPT = Path(__file__).parent / "load.lua"
 RUNS = count()
@@ -127,8 +128,8 @@ def unique_callbacks(server, connections, seconds):
     """Authorization callbacks with good tokens, each another one."""
     total = seconds * UNIQUE_PER_SECOND_MAX
     sample = wrk(server, connections, seconds, sessions=[sessions(server, f"run-{next(RUNS)}", total)])
-    # Half of them are for each of wrk's threads.
-    if sample.requests > total // 2:
+    # Half of them are for each of wrk's threads. The peer forwards a repeat like anything else.
+    if server.name != PEER and sample.requests > total // 2:
         raise Failed("more callbacks than sessions: some were repeats")
     server.unique_answered += sample.requests - sample.failed
     return sample

@@ -102,6 +102,7 @@ fn parse_line(bytes: &[u8]) -> Result<Parsed, Malformed> {
         // After CR only LF can be missing, otherwise both.
         None if bytes.ends_with(b"\r") => Ok(Parsed::NeedMore(1)),
         None => Ok(Parsed::NeedMore(if bytes.len() + 1 == LINE_BYTES_MAX { 1 } else { 2 })),
+        Some(at) if at >= LINE_BYTES_MAX => Err(Malformed::TooLong),
         Some(at) if at + 1 != bytes.len() => Err(Malformed::Line),
         Some(at) => {
             let line = bytes[..at].strip_suffix(b"\r").and_then(|line| std::str::from_utf8(line).ok());
@@ -243,6 +244,10 @@ mod tests {
             assert_eq!(parse(not_one.as_bytes()), Err(Malformed::Missing), "{not_one:?}");
         }
         assert_eq!(parse(format!("PROXY UNKNOWN {}", "x".repeat(93)).as_bytes()), Err(Malformed::TooLong));
+        // Whether or not its end is there.
+        let line = |filling| format!("PROXY UNKNOWN {}\r\n", "x".repeat(filling));
+        assert_eq!(origin(line(91).as_bytes()), Ok(Origin::Itself));
+        assert_eq!(parse(line(92).as_bytes()), Err(Malformed::TooLong));
         for bad in [
             block(0x11, 0x11, &[0; 12]),
             block(0x22, 0x11, &[0; 12]),

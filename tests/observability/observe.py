@@ -41,7 +41,7 @@ RING_FROM_THE_START = {"KallbackCertificateExpires", "KallbackCertificateExpires
 
 FIRST_GATEWAY = """
 [callbacks.kinds.push]
-replay_for = "10 ms"
+replay_for = "1 ms"
 [callbacks.kinds.notification]
 oldest = "1 s"
 replay_for = "1 s"
@@ -229,12 +229,13 @@ def trouble(first, second, folder):
         lambda: first.trigger("authorization", "--session", made_up("slow-1800-")),
         lambda: first.trigger("authorization", "--session", made_up("slow-300-"), "--concurrent", "3"),
         lambda: first.trigger("authorization", "--session", made_up(), "--repeat", "3"),
-        # Late; no reply; a firewall, for long enough to be pending; given up; never acknowledged.
+        # Late; no reply; a firewall, for long enough to be pending; given up; never acknowledged, again and again, since a
+        # repeat that comes before the first one is written down is joined.
         lambda: first.trigger("validation", "--order", made_up("slow-3200-"), *once, "--indispensable", "--concurrent", "3"),
         lambda: first.trigger("address_update", "--order", made_up("gone-"), *once, "--repeat", "4"),
         lambda: first.trigger("push", "--order", made_up("blocked-"), *once),
         lambda: first.trigger("notification", "--order", made_up("broken-"), *once),
-        lambda: first.trigger("push", "--order", made_up(), "--repeat", "4"),
+        lambda: first.trigger("push", "--order", made_up(), "--repeat", "30"),
         # A stranger, and a key that is not kallback's, beside good calls; the shop's own calls with another key, to a
         # ledger that is full.
         lambda: first.knock(60),

@@ -20,10 +20,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::caller_body::CallerBody;
 use crate::clock::Clock;
-use crate::delivery::Delivery;
+use crate::delivery::attempt::Tried;
+use crate::delivery::{Delivery, standing_unrecorded};
 use crate::event::{Identity, Kind};
 use crate::ledger::flights::{Boarding, Course, Flights};
-use crate::ledger::{Admission, GaveUp, Ledger, Notice, PendingAdmission, Standing};
+use crate::ledger::{Admission, GaveUp, Ledger, Notice, PendingAdmission};
 use crate::limits::{BodyFault, Rates, Seat, Seats};
 use crate::message::Reply;
 use crate::metrics::{Event, Telemetry};
@@ -187,8 +188,8 @@ impl Callbacks {
                 drop(flight);
             }
             Said::NotYet(admission) => {
-                let standing = self.straight_through(&notice, &course, answer).await;
-                self.record_late(admission, standing).await;
+                let tried = self.straight_through(&notice, &course, answer).await;
+                self.record_late(admission, tried).await;
             }
         }
     }
@@ -225,18 +226,19 @@ impl Callbacks {
     }
 
     /// Without the ledger: the sender and whoever joined wait for the shop, and nobody answers in its place.
-    async fn straight_through(&self, notice: &Notice, course: &Course, answer: oneshot::Sender<Outcome>) -> Standing {
-        let standing = self.delivery.bring_unrecorded(notice).await;
+    async fn straight_through(&self, notice: &Notice, course: &Course, answer: oneshot::Sender<Outcome>) -> Tried {
+        let tried = self.delivery.bring_unrecorded(notice).await;
+        let standing = standing_unrecorded(&tried);
         course.resolve(standing.clone());
-        tell(answer, outcome_of(standing.clone()));
-        standing
+        tell(answer, outcome_of(standing));
+        tried
     }
 
     /// The ledger was too slow, and the sender did not pay for it. The claim may still reach the disk; then what
-    /// became of the notice is recorded there, so that nobody brings it again.
-    async fn record_late(&self, admission: PendingAdmission<'_>, standing: Standing) {
+    /// became of the notice is recorded there, so that nobody brings it again if the shop has it.
+    async fn record_late(&self, admission: PendingAdmission<'_>, tried: Tried) {
         if let Ok(Admission::Fresh(claim)) = admission.await {
-            self.delivery.record_late(claim, standing).await;
+            self.delivery.record_late(claim, tried).await;
         }
     }
 

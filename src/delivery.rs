@@ -132,11 +132,16 @@ impl Delivery {
         }
         let number = Number { attempt: claim.attempt, redelivery: claim.attempt > 1, unrecorded: false };
         let tried = self.attempt(&notice, number, Some(claim.id), seat).await;
-        let when = When { settings: &self.settings, now: self.clock.now(), share: self.jitter.share() };
-        let next = next::after_attempt(&claim, &tried, claim.conclude(), when);
+        let next = self.what_follows(&claim, &tried);
         claim.resolve(standing(&tried, &next));
         self.note_outage(&tried).await;
         self.record(claim, next, Ok(tried)).await;
+    }
+
+    /// From now on nobody answers the sender in the shop's place.
+    fn what_follows(&self, claim: &Claim, tried: &Tried) -> Next {
+        let when = When { settings: &self.settings, now: self.clock.now(), share: self.jitter.share() };
+        next::after_attempt(claim, tried, claim.conclude(), when)
     }
 
     /// It is stored, and not certainly ours: another process may have it at the shop.
@@ -149,24 +154,17 @@ impl Delivery {
     }
 
     /// Brings a notice that could not be written down: once, live, for the sender who waits. Nothing is promised.
-    pub async fn bring_unrecorded(&self, notice: &Notice) -> Standing {
+    pub async fn bring_unrecorded(&self, notice: &Notice) -> Tried {
         let number = Number { attempt: 1, redelivery: false, unrecorded: true };
-        let tried = self.attempt(notice, number, None, self.seat().await).await;
-        match tried {
-            Tried::Delivered(reply) => Standing::Settled(reply),
-            failed => Standing::GivenUp(failed.reply().cloned(), gave_up(&failed)),
-        }
+        self.attempt(notice, number, None, self.seat().await).await
     }
 
-    /// Records a delivery that was made while the ledger was too slow to hand out its claim in time.
-    pub async fn record_late(&self, claim: Box<Claim>, standing: Standing) {
-        match standing {
-            Standing::Settled(reply) => self.record(claim, Next::Settled, Ok(Tried::Delivered(reply))).await,
-            Standing::GivenUp(_, why) => {
-                self.record(claim, Next::End(End::Left), Ok(Tried::Unknown("delivered without a record", why))).await;
-            }
-            Standing::WillRedeliver => drop(claim),
-        }
+    /// Records an attempt that was made while the ledger was too slow to hand out its claim in time. The sender knows
+    /// how it ended. But the record was there for other processes to see, and one of them may have told the sender's
+    /// next call that the notice is kept: so what failed comes again like any other notice.
+    pub async fn record_late(&self, claim: Box<Claim>, tried: Tried) {
+        let next = self.what_follows(&claim, &tried);
+        self.record(claim, next, Ok(tried)).await;
     }
 
     /// The first success after a failure wakes everything that waits.
@@ -248,10 +246,17 @@ impl Delivery {
 }
 
 fn standing(tried: &Tried, next: &Next) -> Standing {
-    match (tried, next) {
-        (Tried::Delivered(reply), _) => Standing::Settled(reply.clone()),
-        (_, Next::Again(_)) => Standing::WillRedeliver,
-        (failed, _) => Standing::GivenUp(failed.reply().cloned(), gave_up(failed)),
+    match next {
+        Next::Again(_) => Standing::WillRedeliver,
+        Next::Settled | Next::End(_) => standing_unrecorded(tried),
+    }
+}
+
+/// How a notice stands that nobody brings again.
+pub fn standing_unrecorded(tried: &Tried) -> Standing {
+    match tried {
+        Tried::Delivered(reply) => Standing::Settled(reply.clone()),
+        failed => Standing::GivenUp(failed.reply().cloned(), gave_up(failed)),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::crash::senders::Senders;
 use crate::crash::{mood, number, say};
 use crate::support::callbacks::{Callback, Purchase};
 use crate::support::database::Server;
+use crate::support::gate::Gate;
 use crate::support::operator::{Books, Operator};
 use crate::support::relay::Way;
 use crate::support::script::Act;
@@ -62,6 +63,36 @@ async fn what_a_killed_replica_held_is_brought_by_another_one_and_marked() {
         }
     })
     .await;
+    let seen = fleet.site.shop.requests();
+    assert_eq!(seen.len(), 2);
+    assert_eq!((seen[1].attempt(), seen[1].is_redelivery()), (Some(2), true));
+}
+
+/// What CI's seed 1157185428377577055 found: one process passed a notice on without a record, its record was written
+/// late, and a second process told the sender by it that the notice is kept.
+#[tokio::test]
+async fn a_notice_that_another_replica_called_kept_is_brought_after_a_failure_without_a_record() {
+    let database = Server::shared().database();
+    let fleet = Fleet::new(database.clone(), 2).await;
+    let gate = Gate::closed();
+    fleet.site.shop.next(Act::reply(500).once_open(&gate));
+    let purchase = Purchase::new();
+    let callback = fleet.site.signed(Callback::authorization(&purchase), &purchase);
+
+    let locked = database.lock("kallback_notice");
+    let (one, sent) = (fleet.somebody(0), callback.clone());
+    let first = tokio::spawn(async move { one.call(&sent).await });
+    let seen = fleet.site.shop.wait_for_requests(1).await;
+    assert_eq!(seen[0].header("kallback-unrecorded"), Some("true"));
+    drop(locked);
+    let operator = fleet.operator(1);
+    operator.wait_for_books(Books { accepted: 1, pending: 1, ..Books::default() }).await;
+    let second = fleet.somebody(1).call(&callback).await.unwrap();
+    assert_eq!(second.status, 204, "{second:?} {:#?}", fleet.site.shop.requests());
+
+    gate.open();
+    assert_eq!(patiently("the first answer", first).await.unwrap().unwrap().status, 500);
+    operator.wait_for_books(Books { accepted: 1, settled: 1, ..Books::default() }).await;
     let seen = fleet.site.shop.requests();
     assert_eq!(seen.len(), 2);
     assert_eq!((seen[1].attempt(), seen[1].is_redelivery()), (Some(2), true));

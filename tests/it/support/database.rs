@@ -3,7 +3,7 @@
 //! Also built into the library's own tests, so it uses nothing else of this folder.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -98,14 +98,18 @@ impl Server {
 
     /// Runs statements, and gives back what they show.
     pub fn sql(&self, database: &str, statements: &str) -> String {
+        let told = self.psql(database).args(["-c", statements]).stdin(Stdio::null()).output();
+        let told = told.expect("psql can be started");
+        assert!(told.status.success(), "{statements}: {}", String::from_utf8_lossy(&told.stderr));
+        String::from_utf8(told.stdout).unwrap().trim().to_owned()
+    }
+
+    fn psql(&self, database: &str) -> Command {
         let mut psql = Command::new(program("psql"));
         psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "kallback", "-d", database, "-p", &self.port.to_string()]);
         // Also where a test made it take no writes.
-        psql.env("PGOPTIONS", "-c default_transaction_read_only=off");
-        psql.arg("-h").arg(&self.folder).args(["-c", statements]);
-        let told = psql.stdin(Stdio::null()).output().expect("psql can be started");
-        assert!(told.status.success(), "{statements}: {}", String::from_utf8_lossy(&told.stderr));
-        String::from_utf8(told.stdout).unwrap().trim().to_owned()
+        psql.env("PGOPTIONS", "-c default_transaction_read_only=off").arg("-h").arg(&self.folder);
+        psql
     }
 
     /// Stops all of its processes in their tracks, or lets them go on.
@@ -220,6 +224,37 @@ impl Database {
     /// Runs statements, and gives back what they show.
     pub fn sql(&self, statements: &str) -> String {
         self.server.sql(&self.name, statements)
+    }
+}
+
+/// No row is put into a table while it lives.
+#[derive(Debug)]
+pub struct Locked(Child);
+
+impl Database {
+    /// Makes every statement wait that puts a row into a table. It can be prepared all the same.
+    pub fn lock(&self, table: &str) -> Locked {
+        let mut psql = self.server.psql(&self.name);
+        let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql can be started");
+        let script = format!(
+            "select pg_advisory_lock(1);
+            create function wait() returns trigger language plpgsql as
+                'begin perform pg_advisory_xact_lock_shared(1); return new; end';
+            create trigger wait before insert on {table} for each row execute function wait();
+            select 'held';\n"
+        );
+        psql.stdin.as_mut().unwrap().write_all(script.as_bytes()).unwrap();
+        let lines = BufReader::new(psql.stdout.as_mut().unwrap()).lines();
+        assert!(lines.map_while(Result::ok).any(|line| line == "held"));
+        Locked(psql)
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // At the end of its input it leaves, and the lock with it.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

@@ -164,7 +164,7 @@ fn a_slow_ledger_holds_nobody_up_and_learns_what_became_of_the_notice() {
 }
 
 #[test]
-fn a_failure_behind_a_slow_ledger_is_told_to_the_sender_and_left_to_him() {
+fn a_failure_behind_a_slow_ledger_is_told_to_the_sender_and_comes_again_once_it_is_recorded() {
     in_time(async || {
         let world = hasty_world().await;
         world.shop.next(Act::reply(500));
@@ -177,9 +177,12 @@ fn a_failure_behind_a_slow_ledger_is_told_to_the_sender_and_left_to_him() {
         if !lock.release() {
             return false;
         }
-        world.books().wait_for_books(Books { accepted: 1, left: 1, ..Books::default() }).await;
+        world.books().wait_for_books(Books { accepted: 1, pending: 1, ..Books::default() }).await;
         world.pass(seconds(600), seconds(10)).await;
-        world.shop.saw(1);
+        world.books().wait_for_books(Books { accepted: 1, settled: 1, ..Books::default() }).await;
+        let seen = world.shop.requests();
+        assert_eq!(seen.len(), 2);
+        assert_eq!((seen[1].attempt(), seen[1].is_redelivery()), (Some(2), true));
         true
     });
 }

@@ -192,16 +192,16 @@ impl Delivery {
         let (kind, id) = (claim.notice.kind(), claim.id);
         let note = tried.as_ref().map_or_else(|why| (*why).to_owned(), Tried::note);
         let (mut pause, longest) = RECORD_AGAIN_AFTER;
-        loop {
+        let written = loop {
             match self.write(claim, &next, tried.as_ref().ok(), &note).await {
-                Ok(()) => break,
+                Ok(written) => break written,
                 Err((LedgerError::Lost(_), lost)) => return lost.forget(),
                 Err((_, back)) => claim = back,
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(longest);
-        }
-        match next {
+        };
+        match written {
             Next::Settled => {}
             Next::Again(_) => self.outage.ring(),
             Next::End(end) => self.telemetry.emit(Event::Ended { kind, record: id, end: end.name(), note: &note }),
@@ -214,7 +214,7 @@ impl Delivery {
         next: &Next,
         tried: Option<&Tried>,
         note: &str,
-    ) -> Result<(), (LedgerError, Box<Claim>)> {
+    ) -> Result<Next, (LedgerError, Box<Claim>)> {
         let failure = || Failure {
             why: tried.map_or(GaveUp::NoReply, gave_up),
             reply: tried.and_then(Tried::reply).cloned(),
@@ -223,11 +223,11 @@ impl Delivery {
         match (next, tried) {
             (Next::Settled, Some(Tried::Delivered(reply))) => {
                 let stored = attempt::for_replay(reply, self.settings.recorded_body_bytes_max);
-                self.ledger.settle(claim, stored).await
+                self.ledger.settle(claim, stored).await.map(|()| Next::Settled)
             }
-            (Next::Again(due), _) => self.ledger.postpone(claim, *due, failure()).await,
-            (Next::End(end), _) => self.ledger.close(claim, *end, failure()).await,
-            (Next::Settled, _) => self.ledger.close(claim, End::Dead, failure()).await,
+            (Next::Again(due), _) => self.ledger.postpone(claim, *due, failure()).await.map(|()| *next),
+            (Next::End(end), _) => self.ledger.close(claim, *end, failure()).await.map(Next::End),
+            (Next::Settled, _) => self.ledger.close(claim, End::Dead, failure()).await.map(Next::End),
         }
     }
 

@@ -90,7 +90,7 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + 
 pub type PendingAdmission<'a> = Pin<Box<dyn Future<Output = Result<Admission, (LedgerError, Flight)>> + Send + 'a>>;
 
 /// A future that uses up a claim; a failure gives it back, and the holder tries again.
-pub type PendingEnd<'a> = Pin<Box<dyn Future<Output = Result<(), (LedgerError, Box<Claim>)>> + Send + 'a>>;
+pub type PendingEnd<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T, (LedgerError, Box<Claim>)>> + Send + 'a>>;
 
 /// A notice that proved itself, ready to be admitted.
 #[derive(Clone, Debug)]
@@ -347,8 +347,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// The attempt failed and kallback tries again at `due_at`.
     fn postpone(&self, claim: Box<Claim>, due_at: UnixMillis, failure: Failure) -> PendingEnd<'_>;
 
-    /// The attempt failed and kallback will not try again.
-    fn close(&self, claim: Box<Claim>, end: End, failure: Failure) -> PendingEnd<'_>;
+    /// The attempt failed and kallback will not try again. Says how it ended: dead instead of left, where a sender at
+    /// another process was told meanwhile that it arrived.
+    fn close(&self, claim: Box<Claim>, end: End, failure: Failure) -> PendingEnd<'_, End>;
 
     /// Takes at most `limit` claims whose time has come, oldest first; also those whose holder vanished. Leaves out
     /// what is in the air, and what would go to the shop together with another notice of its turn.

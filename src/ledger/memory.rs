@@ -105,13 +105,14 @@ impl Ledger for Memory {
         self.end(claim, Outcome::Postponed { due_at, failure })
     }
 
-    fn close(&self, claim: Box<Claim>, end: End, failure: Failure) -> PendingEnd<'_> {
+    fn close(&self, claim: Box<Claim>, end: End, failure: Failure) -> PendingEnd<'_, End> {
         claim.flight.resolve(Standing::GivenUp(failure.reply.clone(), failure.why));
         let state = match end {
             End::Dead => State::Dead,
             End::Left => State::Left,
         };
-        self.end(claim, Outcome::Closed { state, failure, at: self.now() })
+        let closed = self.end(claim, Outcome::Closed { state, failure, at: self.now() });
+        Box::pin(async move { closed.await.map(|()| end) })
     }
 
     fn lease_due(&self, limit: usize) -> Pending<'_, Vec<Box<Claim>>> {

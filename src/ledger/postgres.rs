@@ -199,21 +199,23 @@ impl Postgres {
         })
     }
 
-    /// Uses a claim up, or gives it back.
-    async fn end(&self, mut claim: Box<Claim>, ending: Ending) -> Result<(), (LedgerError, Box<Claim>)> {
+    /// Uses a claim up and says in which state its record is then, or gives it back.
+    async fn end(&self, mut claim: Box<Claim>, ending: Ending) -> Result<State, (LedgerError, Box<Claim>)> {
         let began = self.around.clock.instant();
         match ending.write(&self.lanes).await {
             Ok(outcome) => {
                 // Recorded, or somebody else's by now: in both cases nobody has to look for it.
                 claim.flight.land();
                 let took = self.around.clock.instant().saturating_duration_since(began);
-                match outcome {
-                    Ok(Written::Now { is_followed: true }) => self.tell_others(claim.id).await,
-                    Ok(Written::Now { is_followed: false } | Written::Before) => {}
+                let Written { is_news, state } = match outcome {
+                    Ok(written) => written,
                     Err(lost) => return Err((lost, claim)),
+                };
+                if is_news {
+                    self.tell_others(claim.id).await;
                 }
                 self.around.telemetry.emit(Event::LedgerCommitted { took });
-                Ok(())
+                Ok(state)
             }
             Err(Fault { error, .. }) => {
                 self.around.telemetry.emit(Event::LedgerFailed { call: "commit", error: &error });
@@ -311,19 +313,22 @@ impl Ledger for Postgres {
     fn settle(&self, claim: Box<Claim>, stored: Arc<Reply>) -> PendingEnd<'_> {
         claim.flight.resolve(Standing::Settled(stored.clone()));
         let ending = Ending::settled(&claim, &stored, self.now());
-        Box::pin(self.end(claim, ending))
+        Box::pin(async move { self.end(claim, ending).await.map(drop) })
     }
 
     fn postpone(&self, claim: Box<Claim>, due_at: UnixMillis, failure: Failure) -> PendingEnd<'_> {
         claim.flight.resolve(Standing::WillRedeliver);
         let ending = Ending::postponed(&claim, due_at, &failure);
-        Box::pin(self.end(claim, ending))
+        Box::pin(async move { self.end(claim, ending).await.map(drop) })
     }
 
-    fn close(&self, claim: Box<Claim>, end: End, failure: Failure) -> PendingEnd<'_> {
+    fn close(&self, claim: Box<Claim>, end: End, failure: Failure) -> PendingEnd<'_, End> {
         let ending = Ending::closed(&claim, end, &failure, self.now());
         claim.flight.resolve(Standing::GivenUp(failure.reply, failure.why));
-        Box::pin(self.end(claim, ending))
+        Box::pin(async move {
+            let state = self.end(claim, ending).await?;
+            Ok(if state == State::Left { End::Left } else { End::Dead })
+        })
     }
 
     fn lease_due(&self, limit: usize) -> Pending<'_, Vec<Box<Claim>>> {

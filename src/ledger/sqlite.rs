@@ -190,10 +190,11 @@ impl Ledger for Sqlite {
         Box::pin(self.end(claim, move |group| setback.postpone(group, due_at), drop))
     }
 
-    fn close(&self, claim: Box<Claim>, end: End, failure: Failure) -> PendingEnd<'_> {
+    fn close(&self, claim: Box<Claim>, end: End, failure: Failure) -> PendingEnd<'_, End> {
         let (setback, now) = (Setback::new(&claim, &failure), self.now());
         claim.flight.resolve(Standing::GivenUp(failure.reply, failure.why));
-        Box::pin(self.end(claim, move |group| setback.close(group, end, now), drop))
+        let closed = self.end(claim, move |group| setback.close(group, end, now), drop);
+        Box::pin(async move { closed.await.map(|()| end) })
     }
 
     fn lease_due(&self, limit: usize) -> Pending<'_, Vec<Box<Claim>>> {

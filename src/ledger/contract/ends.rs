@@ -32,7 +32,7 @@ pub(crate) async fn a_claim_that_was_taken_over_is_lost(world: World<'_>) {
         let stale = Box::new(Claim { flight: foreign_flight(), notice: sent.clone(), epoch: 1, ..*current });
         let outcome = match end {
             None => world.ledger.settle(stale, Arc::new(reply("done"))).await,
-            Some(end) => world.ledger.close(stale, end, failure()).await,
+            Some(end) => world.ledger.close(stale, end, failure()).await.map(drop),
         };
         let (fault, _) = outcome.unwrap_err();
         assert!(matches!(fault, LedgerError::Lost(1)), "{fault}");

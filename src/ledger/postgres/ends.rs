@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 use crate::clock::UnixMillis;
 use crate::ledger::postgres::fault::Fault;
 use crate::ledger::postgres::lanes::{Lanes, Use};
-use crate::ledger::postgres::row::{get, storable};
+use crate::ledger::postgres::row::{get, state, storable};
 use crate::ledger::stored::state_number;
 use crate::ledger::{Claim, End, Failure, LedgerError, NoticeId, State, rules};
 use crate::message::Reply;
@@ -42,11 +42,11 @@ struct Setback {
 }
 
 /// What was written.
-pub(super) enum Written {
-    /// Now. Somebody at another process may wait for it.
-    Now { is_followed: bool },
-    /// Before.
-    Before,
+pub(super) struct Written {
+    /// Somebody at another process may wait for it, and was not told by an earlier try.
+    pub(super) is_news: bool,
+    /// The record's state now.
+    pub(super) state: State,
 }
 
 impl Ending {
@@ -112,14 +112,16 @@ impl Ending {
             }
         };
         if let Some(row) = rows.first() {
-            return Ok(Ok(Written::Now { is_followed: get(row, 0)? }));
+            return Ok(Ok(Written { is_news: get(row, 0)?, state: state(row, 1)? }));
         }
         let (is_over, due_at) = match &self.outcome {
             Outcome::Postponed { due_at, .. } => (false, Some(due_at.0)),
             Outcome::Settled(_) | Outcome::Closed { .. } => (true, None),
         };
-        let done_before = !call.rows(CONFIRM, &[&self.id, &self.epoch, &is_over, &due_at]).await?.is_empty();
-        Ok(if done_before { Ok(Written::Before) } else { Err(LedgerError::Lost(self.id)) })
+        Ok(match call.rows(CONFIRM, &[&self.id, &self.epoch, &is_over, &due_at]).await?.first() {
+            Some(row) => Ok(Written { is_news: false, state: state(row, 0)? }),
+            None => Err(LedgerError::Lost(self.id)),
+        })
     }
 }
 
@@ -137,16 +139,16 @@ with ended as (
   update kallback_notice set state = 1, held = false, free_at = null, ended_at = $3,
     replay_until = case when exists (select 1 from kallback_acknowledged where subject = $4) then $5 else $6::bigint end,
     status = $7, note = null, interrupted = false, reply_head = $8, reply_body = $9
-  where id = $1 and epoch = $2 and state = 0 returning followed
+  where id = $1 and epoch = $2 and state = 0 returning followed, state
 ), counted as (
   update kallback_counts set pending = pending - 1, settled = settled + 1, bytes = bytes + $10
   where slot = $11 and exists (select 1 from ended)
 )
-select followed from ended";
+select followed, state from ended";
 
 const POSTPONE: &str = "
 update kallback_notice set held = false, free_at = $3, status = coalesce($4, status), note = $5, interrupted = false
-where id = $1 and epoch = $2 and state = 0 returning followed";
+where id = $1 and epoch = $2 and state = 0 returning followed, state";
 
 /// A sender who waited at another process was perhaps told that kallback brings it. Then nobody else will, and the
 /// record is dead rather than left, as it is where the holder itself told so.
@@ -160,8 +162,8 @@ with ended as (
     dead = dead + (select count(*) from ended where state = 2), gone = gone + (select count(*) from ended where state = 3)
   where slot = $7 and exists (select 1 from ended)
 )
-select followed from ended";
+select followed, state from ended";
 
 const CONFIRM: &str = "
-select 1 from kallback_notice
+select state from kallback_notice
 where id = $1 and epoch = $2 and (state <> 0) = $3 and not held and free_at is not distinct from $4::bigint";

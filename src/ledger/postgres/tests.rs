@@ -258,11 +258,13 @@ async fn notices_of_one_turn_go_to_the_shop_one_after_the_other_at_different_pro
 async fn what_a_sender_elsewhere_may_have_been_promised_does_not_end_as_left() {
     let (place, clock) = (Shared::new(), clock());
     let (one, two) = (Replica::of(&place, &clock), Replica::of(&place, &clock));
-    for (id, kind, state) in [(1, Kind::Webhook, State::Dead), (2, Kind::Push, State::Left)] {
+    for (id, kind, end, state) in [(1, Kind::Webhook, End::Dead, State::Dead), (2, Kind::Push, End::Left, State::Left)]
+    {
         let sent = notice(kind, u8::try_from(id).unwrap());
         let claim = one.fresh(&sent).await;
         let mut joined = two.following(&sent).await;
-        one.ledger.close(claim, End::Left, failure()).await.unwrap();
+        let ended = one.ledger.close(claim, End::Left, failure()).await.unwrap();
+        assert_eq!(ended, end, "what the log and the alarm say");
         let standing = soon(joined.standing()).await;
         assert!(matches!(standing, Some(Standing::GivenUp(Some(reply), _)) if reply.status.as_u16() == 502));
         assert_eq!(one.state(id).await.0, state);

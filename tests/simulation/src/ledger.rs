@@ -125,12 +125,12 @@ impl Watched {
         }
     }
 
-    async fn noted(
+    async fn noted<T>(
         &self,
         notice: Arc<Notice>,
         (fact, wall): (Fact, UnixMillis),
-        ended: PendingEnd<'_>,
-    ) -> Result<(), (LedgerError, Box<Claim>)> {
+        ended: PendingEnd<'_, T>,
+    ) -> Result<T, (LedgerError, Box<Claim>)> {
         let outcome = ended.await;
         if outcome.is_ok() {
             self.diary.note(&notice, fact, wall);
@@ -205,7 +205,7 @@ impl Ledger for Watched {
         })
     }
 
-    fn close(&self, claim: Box<Claim>, end: End, failure: Failure) -> PendingEnd<'_> {
+    fn close(&self, claim: Box<Claim>, end: End, failure: Failure) -> PendingEnd<'_, End> {
         let (ledger, wall) = self.called();
         let notice = claim.notice.clone();
         let ended = ledger.close(claim, end, failure);

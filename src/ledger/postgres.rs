@@ -36,7 +36,7 @@ use crate::ledger::postgres::link::Link;
 use crate::ledger::postgres::lookout::Lookout;
 use crate::ledger::{
     Admission, Claim, Counts, End, Failure, Filter, Lease, Ledger, LedgerError, Notice, NoticeId, Pending,
-    PendingAdmission, PendingEnd, Record, Retention, Settings, Standing, Surroundings, Swept, rules,
+    PendingAdmission, PendingEnd, Record, Retention, Settings, Standing, State, Surroundings, Swept, rules,
 };
 use crate::message::Reply;
 use crate::metrics::Event;

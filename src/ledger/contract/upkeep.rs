@@ -132,9 +132,9 @@ pub(crate) async fn sweeps_keep_what_may_still_be_needed(world: World<'_>) {
         let claim = world.fresh(&notice(kind, number)).await;
         match number {
             1 => world.settle(claim).await,
-            2 => world.ledger.close(claim, End::Dead, failure()).await.unwrap(),
+            2 => drop(world.ledger.close(claim, End::Dead, failure()).await.unwrap()),
             3 => world.postpone(claim, 1_000 * HOUR).await,
-            _ => world.ledger.close(claim, End::Left, failure()).await.unwrap(),
+            _ => drop(world.ledger.close(claim, End::Left, failure()).await.unwrap()),
         }
     }
     let before = world.ledger.counts().await.unwrap();

@@ -6,9 +6,12 @@
 //! A `Sieve` lets almost all traffic go by. What it stops is read in every way in which a shop may read it, and a
 //! rule that holds for any reading is a hit: it is better to ask for a token in vain than to let a callback through.
 
+mod beginnings;
 mod fold;
 mod form;
+mod names;
 mod pattern;
+mod pieces;
 mod presets;
 mod reading;
 mod sieve;
@@ -25,7 +28,7 @@ use form::FormRules;
 use pattern::{Condition, Hit, Literal, Place, Segment, Shape};
 use presets::Preset;
 use reading::{Reading, Vocabulary};
-use sieve::Sieve;
+use sieve::{Clues, Sieve};
 
 /// What recognition is told by the config.
 #[derive(Clone, Debug, Default)]
@@ -115,7 +118,8 @@ pub struct UnknownPreset(pub String);
 #[derive(Debug)]
 struct Compiled {
     route: Arc<Route>,
-    places: Vec<Place>,
+    /// With what the first look has to show of each.
+    places: Vec<(Place, Clues)>,
     yields: bool,
     subject: Option<Sought>,
     routing: Vec<Sought>,
@@ -149,10 +153,11 @@ impl Recogniser {
             forms.add(preset);
         }
         recogniser.forms = Arc::new(forms);
-        for rule in recogniser.own.iter().chain(&recogniser.presets) {
-            rule.places.iter().for_each(|place| recogniser.sieve.add(&place.words()));
+        for rule in recogniser.own.iter_mut().chain(&mut recogniser.presets) {
+            rule.places.iter_mut().for_each(|(place, needs)| *needs = recogniser.sieve.add(place));
             rule.names().for_each(|name| recogniser.vocabulary.add(name));
         }
+        recogniser.vocabulary.rewrites.iter().for_each(|rewrite| recogniser.sieve.add_rewrite(rewrite));
         Ok(recogniser)
     }
 
@@ -166,12 +171,10 @@ impl Recogniser {
     /// If several rules hold, the one that more parameters of the query ask for wins, then the one that the shop
     /// obeys among duplicates, then the first.
     pub fn recognise(&self, target: &str) -> Option<Recognised> {
-        if !self.sieve.lets_through(target.as_bytes()) {
-            return None;
-        }
+        let shown = self.sieve.look_at(target.as_bytes())?;
         let reading = Reading::of(target.as_bytes(), &self.vocabulary);
-        let own = Found::best(&self.own, &reading);
-        let preset = Found::best(&self.presets, &reading);
+        let own = Found::best(&self.own, shown, &reading);
+        let preset = Found::best(&self.presets, shown, &reading);
         let Found { hit, rule, place } = match (own, preset) {
             // Else a lenient route of the config's own could be used to reach the handler that the shop then runs.
             (Some(own), Some(preset)) if preset.hit.query_conditions > own.hit.query_conditions => preset,
@@ -202,10 +205,10 @@ struct Found<'r> {
 }
 
 impl<'r> Found<'r> {
-    fn best(rules: &'r [Compiled], reading: &Reading<'_>) -> Option<Self> {
+    fn best(rules: &'r [Compiled], shown: Clues, reading: &Reading<'_>) -> Option<Self> {
         let mut best: Option<Self> = None;
         for rule in rules {
-            for place in &rule.places {
+            for (place, _) in rule.places.iter().filter(|(_, needs)| shown.meet(*needs)) {
                 let Some(hit) = place.hit(reading) else { continue };
                 let found = Self { hit, rule, place };
                 if best.as_ref().is_none_or(|known| found.rank() > known.rank()) {
@@ -230,7 +233,7 @@ impl Compiled {
         }
         Self {
             route: Arc::new(route),
-            places: rule.places.iter().map(|text| Place::parse(text)).collect(),
+            places: rule.places.iter().map(|text| (Place::parse(text), Clues::default())).collect(),
             yields: rule.yields,
             subject: rule.subject.map(Sought::new),
             routing: rule.routing.iter().map(|name| Sought::new(name)).collect(),
@@ -249,7 +252,10 @@ impl Compiled {
         let kept = segments.contains(&Segment::Kept(OWN_SUBJECT)).then_some(OWN_SUBJECT);
         Self {
             route: Arc::new(own.route.clone()),
-            places: vec![Place { path: Some(Shape { anywhere, segments, open: false }), conditions }],
+            places: vec![(
+                Place { path: Some(Shape { anywhere, segments, open: false }), conditions },
+                Clues::default(),
+            )],
             yields: false,
             subject: kept.or(own.subject_parameter.as_deref()).map(Sought::new),
             routing: Vec::new(),
@@ -259,7 +265,7 @@ impl Compiled {
     /// The parameters that it asks for.
     fn names(&self) -> impl Iterator<Item = &str> {
         let sought = self.subject.iter().chain(&self.routing).map(|sought| sought.written.as_str());
-        self.places.iter().flat_map(Place::names).chain(sought)
+        self.places.iter().flat_map(|(place, _)| place.names()).chain(sought)
     }
 
     fn facts(&self, place: &Place, reading: &Reading<'_>) -> UrlFacts {

@@ -1,11 +1,14 @@
 //! Notices for a ledger, as they come over the wire, and what the shop says to them.
 
+#[path = "routes.rs"]
+mod routes;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use kallback::clock::UnixMillis;
-use kallback::event::{Family, Kind, Mode, Proof, Route, UrlFacts};
+use kallback::event::{Family, Route, UrlFacts};
 use kallback::ledger::Notice;
 use kallback::message::Reply;
 use kallback::token::{Guard, Key, Received, Settings, Ticket};
@@ -21,14 +24,7 @@ pub(crate) fn made(caller: usize, notices: usize) -> Result<Vec<Arc<Notice>>, Fa
         signing_keys: Vec::new(),
         sessions_per_token: 4,
     });
-    let route = Arc::new(Route {
-        name: "woocommerce authorization".into(),
-        kind: Kind::Authorization,
-        family: Family::Payments,
-        proof: Proof::Token(Mode::Enforce),
-        policy: Kind::Authorization.defaults(),
-        failure_texts: Vec::new(),
-    });
+    let route = Arc::new(routes::authorization());
     (0..notices)
         .map(|number| notice(&guard, &route, &format!("{caller:08}-{number:08}-4333-8444")).map(Arc::new))
         .collect()

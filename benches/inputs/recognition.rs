@@ -3,26 +3,9 @@
 use kallback::recognise::{Recogniser, Settings, UnknownPreset};
 
 /// All presets.
-pub(crate) const ALL: [&str; 18] = [
-    "woocommerce",
-    "magento2",
-    "magento1",
-    "oxid",
-    "prestashop",
-    "shopware6",
-    "opencart",
-    "sylius",
-    "sylius_payum",
-    "drupal",
-    "contao",
-    "solidus",
-    "optimizely",
-    "umbraco",
-    "sap_commerce",
-    "salesforce",
-    "saleor",
-    "medusa",
-];
+pub(crate) fn all() -> Vec<&'static str> {
+    Recogniser::preset_names().collect()
+}
 
 /// Recognition with these presets.
 pub(crate) fn recogniser(presets: &[&str]) -> Result<Recogniser, UnknownPreset> {

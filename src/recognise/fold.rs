@@ -117,6 +117,13 @@ pub(super) fn name(decoded: &[u8]) -> Vec<u8> {
     name.text
 }
 
+/// Whether [`name`] makes `wanted` of `decoded`.
+pub(super) fn is_name(decoded: &[u8], wanted: &[u8]) -> bool {
+    let kept = decoded.iter().skip_while(|byte| **byte == b' ').take_while(|byte| **byte != 0);
+    let folded = kept.map(|byte| if b" .[".contains(byte) { b'_' } else { byte.to_ascii_lowercase() });
+    folded.eq(wanted.iter().copied())
+}
+
 /// The letters and digits of `text`, in lower case.
 pub(super) fn letters(text: &[u8]) -> impl Iterator<Item = u8> + '_ {
     text.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase)

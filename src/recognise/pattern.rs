@@ -141,20 +141,9 @@ impl Place {
         self.conditions.iter().map(|condition| condition.written_name.as_str())
     }
 
-    /// All literal text that a target at this place contains, whatever its spelling; letter case aside.
-    pub(super) fn words(&self) -> Vec<Vec<u8>> {
-        let mut words: Vec<Vec<u8>> = self.path.iter().flat_map(Shape::words).collect();
-        for condition in &self.conditions {
-            // A `_` in a name may have been another character.
-            words.extend(condition.name.split(|&byte| byte == b'_').map(<[u8]>::to_vec));
-            match &condition.wanted {
-                Wanted::Text(text) => words.push(text.lower()),
-                Wanted::Shape(shape, Fold::Case) => words.extend(shape.words()),
-                Wanted::Word(_) | Wanted::Shape(_, Fold::Letters) | Wanted::Anything => {}
-            }
-        }
-        words.retain(|word| !word.is_empty());
-        words
+    /// The segments that its path contains.
+    pub(super) fn literals(&self) -> impl Iterator<Item = &Literal> {
+        self.path.iter().flat_map(Shape::literals)
     }
 }
 
@@ -222,6 +211,20 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// A text that every such value contains, letter case and escapes aside. No blank or slash is in it: those are
+    /// written in many ways.
+    pub(super) fn word(&self) -> Option<Vec<u8>> {
+        let literals: Vec<&Literal> = match self {
+            Self::Text(text) => vec![text],
+            Self::Shape(shape, Fold::Case) => shape.literals().collect(),
+            Self::Word(_) | Self::Shape(_, Fold::Letters) | Self::Anything => vec![],
+        };
+        let parts = literals.into_iter().flat_map(|literal| literal.written.split(|byte| b" +/\\".contains(byte)));
+        parts.max_by_key(|part| part.len()).filter(|part| !part.is_empty()).map(<[u8]>::to_ascii_lowercase)
+    }
+}
+
 impl Shape {
     /// Reads a path of the rule table.
     pub(super) fn parse(text: &'static str) -> Self {
@@ -282,10 +285,6 @@ impl Shape {
         self.literals().flat_map(|literal| literal.letters.iter().copied()).collect()
     }
 
-    fn words(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        self.literals().map(Literal::lower)
-    }
-
     fn literals(&self) -> impl Iterator<Item = &Literal> {
         self.segments.iter().filter_map(|segment| match segment {
             Segment::Literal(text) => Some(text),
@@ -341,8 +340,9 @@ impl Literal {
         &self.letters
     }
 
-    fn lower(&self) -> Vec<u8> {
-        self.written.to_ascii_lowercase()
+    /// The text in lower case, and whether it only has to be the beginning.
+    pub(super) fn lower(&self) -> (Vec<u8>, bool) {
+        (self.written.to_ascii_lowercase(), self.begins)
     }
 }
 
@@ -377,7 +377,8 @@ mod tests {
 
     fn kept(place: &'static str, target: &str, name: &str) -> Option<String> {
         let place = Place::parse(place);
-        let reading = Reading::of(target.as_bytes(), &vocabulary(&place));
+        let vocabulary = vocabulary(&place);
+        let reading = Reading::of(target.as_bytes(), &vocabulary);
         let kept = place.kept(&reading, name)?;
         Some(String::from_utf8_lossy(&kept).into_owned())
     }

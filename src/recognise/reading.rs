@@ -4,9 +4,9 @@
 //! known from outside, so that every reading is made and a rule holds if it holds for any of them.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use super::fold;
+use super::names::Names;
 
 /// A rewrite of the shop that turns part of the path into parameters: `…/wc-api/X` is `?wc-api=X`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Rewrite {
 pub(super) struct Vocabulary {
     /// Rewrites of the enabled platforms.
     pub(super) rewrites: Vec<Rewrite>,
-    names: BTreeSet<Vec<u8>>,
+    names: Names,
 }
 
 /// One target, read in every way.
@@ -53,7 +53,7 @@ pub(super) struct Path<'a> {
 #[derive(Debug)]
 pub(super) struct Parameter<'a> {
     /// Its name, as [`fold::name`] says.
-    pub(super) name: Vec<u8>,
+    pub(super) name: &'a [u8],
     /// Its value, decoded.
     pub(super) value: Cow<'a, [u8]>,
     /// Its name before decoding; empty if the name is no one's writing.
@@ -75,17 +75,14 @@ pub(super) enum Origin {
 
 impl<'a> Reading<'a> {
     /// Reads `target` (path and query as they came).
-    pub(super) fn of(target: &'a [u8], vocabulary: &Vocabulary) -> Self {
-        let (path, query) = match memchr::memchr(b'?', target) {
-            Some(at) => (&target[..at], &target[at + 1..]),
-            None => (target, &[][..]),
-        };
+    pub(super) fn of(target: &'a [u8], vocabulary: &'a Vocabulary) -> Self {
+        let (path, query) = path_and_query(target);
         let paths = readings_of_path(path);
         let mut parameters = Vec::with_capacity(4);
         for path in &paths {
             vocabulary.rewrites.iter().for_each(|rewrite| rewrite.apply(path, &mut parameters));
         }
-        query.split(|&byte| byte == b'&').for_each(|pair| vocabulary.read_pair(pair, &mut parameters));
+        vocabulary.names.each_candidate(query, |pair| vocabulary.read_pair(pair, &mut parameters));
         Self { paths, parameters }
     }
 
@@ -105,7 +102,7 @@ impl Rewrite {
             let as_written = path.as_written && **segment == *self.marker.as_bytes();
             let mut add = |name: &'static str, value| {
                 let written_name = if as_written { name.as_bytes() } else { b"" };
-                parameters.push(Parameter { name: name.into(), value, written_name, origin: Origin::Path });
+                parameters.push(Parameter { name: name.as_bytes(), value, written_name, origin: Origin::Path });
             };
             if let Some((name, value)) = self.adds {
                 add(name, Cow::Borrowed(value.as_bytes()));
@@ -186,42 +183,54 @@ fn joined<'a>(segments: &[Cow<'a, [u8]>]) -> Cow<'a, [u8]> {
 impl Vocabulary {
     /// Some rule asks for this parameter.
     pub(super) fn add(&mut self, name: &str) {
-        self.names.insert(fold::name(name.as_bytes()));
+        self.names.add(&fold::name(name.as_bytes()));
     }
 
-    fn read_pair<'a>(&self, pair: &'a [u8], parameters: &mut Vec<Parameter<'a>>) {
+    fn read_pair<'a>(&'a self, pair: &'a [u8], parameters: &mut Vec<Parameter<'a>>) {
         let (written_name, written_value) = name_and_value(pair);
         let once = fold::decoded_form(written_name);
         if memchr::memchr(b'%', &once).is_some() {
             let value = fold::decoded_form(written_value);
             self.push_decoded_twice(&fold::decoded_form(&once), &value, parameters);
         }
-        let name = fold::name(&once);
-        if !self.names.contains(&name) {
-            return;
-        }
+        let Some(name) = self.known(&once) else { return };
         let value = fold::decoded_form(written_value);
         if memchr::memchr(b'%', &value).is_some() {
             self.push_decoded_twice(&once, &value, parameters);
         }
         if let Some(at) = memchr::memchr(b'?', &value).filter(|_| name == CARRIER) {
             let (name, value) = name_and_value(&value[at + 1..]);
-            let value = Cow::Owned(value.to_vec());
-            parameters.push(Parameter { name: fold::name(name), value, written_name: b"", origin: Origin::Query });
+            if let Some(name) = self.known(name) {
+                let value = Cow::Owned(value.to_vec());
+                parameters.push(Parameter { name, value, written_name: b"", origin: Origin::Query });
+            }
         }
         parameters.push(Parameter { name, value, written_name, origin: Origin::Query });
     }
 
-    fn push_decoded_twice(&self, name: &[u8], value: &[u8], parameters: &mut Vec<Parameter<'_>>) {
-        let name = fold::name(name);
-        if self.names.contains(&name) {
+    fn push_decoded_twice<'a>(&'a self, name: &[u8], value: &[u8], parameters: &mut Vec<Parameter<'a>>) {
+        if let Some(name) = self.known(name) {
             let value = Cow::Owned(fold::decoded_form(value).into_owned());
             parameters.push(Parameter { name, value, written_name: b"", origin: Origin::DecodedTwice });
         }
     }
+
+    /// The name that this decoded one is folded to, if some rule asks for it.
+    fn known(&self, decoded: &[u8]) -> Option<&[u8]> {
+        self.names.find(decoded).map(|number| self.names.text(number))
+    }
 }
 
-fn name_and_value(pair: &[u8]) -> (&[u8], &[u8]) {
+/// `target` before and behind its first `?`.
+pub(super) fn path_and_query(target: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(b'?', target) {
+        Some(at) => (&target[..at], &target[at + 1..]),
+        None => (target, &[]),
+    }
+}
+
+/// `pair` before and behind its first `=`.
+pub(super) fn name_and_value(pair: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memchr(b'=', pair) {
         Some(at) => (&pair[..at], &pair[at + 1..]),
         None => (pair, &[]),
@@ -243,7 +252,8 @@ mod tests {
 
     fn paths(target: &str) -> Vec<String> {
         let text = |path: &Path<'_>| String::from_utf8_lossy(&path.segments.join(&b'/')).into_owned();
-        Reading::of(target.as_bytes(), &Vocabulary::default()).paths.iter().map(text).collect()
+        let vocabulary = Vocabulary::default();
+        Reading::of(target.as_bytes(), &vocabulary).paths.iter().map(text).collect()
     }
 
     #[test]
@@ -272,9 +282,9 @@ mod tests {
     #[test]
     fn a_rewrite_makes_parameters_of_the_path() {
         let rewrite = Rewrite { marker: "module", adds: Some(("fc", "module")), parameters: &["module", "controller"] };
-        let reading = Reading::of(b"/en/Module/m/c/d?y=2&x=1", &vocabulary(&["x"], vec![rewrite]));
-        let found: Vec<_> =
-            reading.parameters.iter().map(|p| (p.name.as_slice(), &*p.value, p.origin == Origin::Path)).collect();
+        let vocabulary = vocabulary(&["x"], vec![rewrite]);
+        let reading = Reading::of(b"/en/Module/m/c/d?y=2&x=1", &vocabulary);
+        let found: Vec<_> = reading.parameters.iter().map(|p| (p.name, &*p.value, p.origin == Origin::Path)).collect();
         let expected: [(&[u8], &[u8], bool); 4] =
             [(b"fc", b"module", true), (b"module", b"m", true), (b"controller", b"c/d", true), (b"x", b"1", false)];
         assert_eq!(found, expected);

@@ -9,6 +9,8 @@
 
 #[path = "../../inputs/recognition.rs"]
 mod recognition;
+#[path = "../../inputs/routes.rs"]
+mod routes;
 #[path = "../../inputs/tokens.rs"]
 mod tokens;
 
@@ -20,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, request};
 use kallback::clock::Clock;
-use kallback::event::{Family, Kind, Mode, Proof, Route, UrlFacts, identify};
+use kallback::event::{Family, UrlFacts, identify};
 use kallback::recognise::Recogniser;
 use kallback::token::cut;
 use kallback::upstream::headers::{for_caller, for_shop};
@@ -70,7 +72,7 @@ fn nanoseconds(hot: &Hot) -> f64 {
 
 fn functions() -> Result<Vec<(String, Hot)>, Fault> {
     let mut all = Vec::new();
-    for (presets, names) in [("woocommerce", &["woocommerce"][..]), ("all presets", &recognition::ALL)] {
+    for (presets, names) in [("woocommerce", &["woocommerce"][..]), ("all presets", &recognition::all())] {
         let recogniser = Arc::new(recognition::recogniser(names)?);
         for (what, target) in recognition::targets() {
             all.push((format!("recognise, {presets}, {what}"), recognised(&recogniser, target)));
@@ -119,14 +121,7 @@ fn token_functions() -> Result<Vec<(String, Hot)>, Fault> {
 }
 
 fn identified() -> Hot {
-    let route = Route {
-        name: "woocommerce authorization".into(),
-        kind: Kind::Authorization,
-        family: Family::Payments,
-        proof: Proof::Token(Mode::Enforce),
-        policy: Kind::Authorization.defaults(),
-        failure_texts: Vec::new(),
-    };
+    let route = routes::authorization();
     let body = Bytes::from_static(
         br#"{"authorization_token":"b4bd3423-24e3-4ac8-9a9a-1d4d2b0a3c55","session_id":"068df369-13a7-4d47-a564-62f8408bb760"}"#,
     );

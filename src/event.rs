@@ -230,6 +230,17 @@ pub enum Mode {
     Off,
 }
 
+impl Mode {
+    /// The stricter, the greater.
+    pub fn strictness(self) -> u8 {
+        match self {
+            Self::Enforce => 2,
+            Self::Observe => 1,
+            Self::Off => 0,
+        }
+    }
+}
+
 /// One recognised place where callbacks arrive, with all rules that hold there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {

@@ -169,7 +169,7 @@ impl Recogniser {
     /// The callback that `target` (path and query as they came) reaches in the shop, if any.
     ///
     /// If several rules hold, the one that more parameters of the query ask for wins, then the one that the shop
-    /// obeys among duplicates, then the first.
+    /// obeys among duplicates, then the first; but the one with the stricter proof, if the shop writes no such target.
     pub fn recognise(&self, target: &str) -> Option<Recognised> {
         let shown = self.sieve.look_at(target.as_bytes())?;
         let reading = Reading::of(target.as_bytes(), &self.vocabulary);
@@ -198,6 +198,7 @@ impl Recogniser {
 }
 
 /// A rule that holds, and where.
+#[derive(Clone, Copy)]
 struct Found<'r> {
     hit: Hit,
     rule: &'r Compiled,
@@ -205,23 +206,32 @@ struct Found<'r> {
 }
 
 impl<'r> Found<'r> {
+    /// What the shop most likely runs. In odd writing that cannot be known for certain, so the place with the stricter
+    /// proof counts then: else a target that is two places would reach the one by the leniency of the other.
     fn best(rules: &'r [Compiled], shown: Clues, reading: &Reading<'_>) -> Option<Self> {
-        let mut best: Option<Self> = None;
+        let mut all = Vec::new();
         for rule in rules {
-            for (place, _) in rule.places.iter().filter(|(_, needs)| shown.meet(*needs)) {
-                let Some(hit) = place.hit(reading) else { continue };
-                let found = Self { hit, rule, place };
-                if best.as_ref().is_none_or(|known| found.rank() > known.rank()) {
-                    best = Some(found);
-                }
-            }
+            let places = rule.places.iter().filter(|(_, needs)| shown.meet(*needs));
+            all.extend(places.filter_map(|(place, _)| Some(Self { hit: place.hit(reading)?, rule, place })));
         }
-        best
+        // The first of equals.
+        let likely = *all.iter().rev().max_by_key(|found| found.rank())?;
+        let is_stricter = |found: &&Self| {
+            found.strictness() > likely.strictness()
+                && !(found.hit.as_written && likely.hit.as_written)
+                && found.rule.yields == likely.rule.yields
+        };
+        let stricter = all.iter().rev().filter(is_stricter).max_by_key(|found| (found.strictness(), found.rank()));
+        Some(stricter.copied().unwrap_or(likely))
     }
 
-    /// The greatest is what the shop most likely runs.
     fn rank(&self) -> (bool, usize, bool) {
-        (!self.rule.yields, self.hit.query_conditions, self.hit.effective)
+        (!self.rule.yields, self.hit.obeyed_conditions, self.hit.effective)
+    }
+
+    fn strictness(&self) -> u8 {
+        let (Proof::Token(mode) | Proof::Signature(mode)) = self.rule.route.proof;
+        mode.strictness()
     }
 }
 

@@ -119,9 +119,17 @@ pub(super) fn name(decoded: &[u8]) -> Vec<u8> {
 
 /// Whether [`name`] makes `wanted` of `decoded`.
 pub(super) fn is_name(decoded: &[u8], wanted: &[u8]) -> bool {
+    filed_name(decoded).map(|byte| byte.to_ascii_lowercase()).eq(wanted.iter().copied())
+}
+
+/// Whether PHP files both decoded names alike. Letter case counts.
+pub(super) fn is_same_name(one: &[u8], other: &[u8]) -> bool {
+    filed_name(one).eq(filed_name(other))
+}
+
+fn filed_name(decoded: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let kept = decoded.iter().skip_while(|byte| **byte == b' ').take_while(|byte| **byte != 0);
-    let folded = kept.map(|byte| if b" .[".contains(byte) { b'_' } else { byte.to_ascii_lowercase() });
-    folded.eq(wanted.iter().copied())
+    kept.map(|byte| if b" .[".contains(byte) { b'_' } else { *byte })
 }
 
 /// The letters and digits of `text`, in lower case.

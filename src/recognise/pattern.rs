@@ -84,6 +84,8 @@ pub(super) struct Literal {
 pub(super) struct Hit {
     /// Conditions that the query met by itself; the path may meet others.
     pub(super) query_conditions: usize,
+    /// Those of them whose parameter has its name's letter case, which counts in PHP.
+    pub(super) obeyed_conditions: usize,
     /// Every condition was met by the parameter that wins in PHP.
     pub(super) effective: bool,
     /// Nothing had to be folded.
@@ -102,7 +104,7 @@ impl Place {
 
     /// Whether the target is this place.
     pub(super) fn hit(&self, reading: &Reading<'_>) -> Option<Hit> {
-        let mut hit = Hit { query_conditions: 0, effective: true, as_written: true };
+        let mut hit = Hit { query_conditions: 0, obeyed_conditions: 0, effective: true, as_written: true };
         if let Some(shape) = &self.path {
             hit.as_written = reading.paths.iter().find_map(|path| {
                 let (_, as_written) = shape.in_segments(&path.segments, Fold::Case)?;
@@ -112,6 +114,7 @@ impl Place {
         for condition in &self.conditions {
             let met = condition.hit(reading)?;
             hit.query_conditions += met.query_conditions;
+            hit.obeyed_conditions += met.obeyed_conditions;
             hit.effective &= met.effective;
             hit.as_written &= met.as_written;
         }
@@ -173,16 +176,25 @@ impl Condition {
     fn hit(&self, reading: &Reading<'_>) -> Option<Hit> {
         let mut wins = true;
         for parameter in reading.parameters.iter().rev().filter(|parameter| parameter.name == self.name) {
+            let is_obeyed = parameter.origin != Origin::DecodedTwice && self.has_case_of(parameter);
             if let Some(as_written) = self.wanted.is_met_by(&parameter.value) {
+                let in_query = parameter.origin == Origin::Query;
                 return Some(Hit {
-                    query_conditions: usize::from(parameter.origin == Origin::Query),
-                    effective: wins && parameter.origin != Origin::DecodedTwice,
+                    query_conditions: usize::from(in_query),
+                    obeyed_conditions: usize::from(in_query && is_obeyed),
+                    effective: wins && is_obeyed,
                     as_written: as_written && parameter.written_name == self.written_name.as_bytes(),
                 });
             }
-            wins &= parameter.origin == Origin::DecodedTwice;
+            wins &= !is_obeyed;
         }
         None
+    }
+
+    /// Whether the parameter is called so in PHP, where letter case counts. One without a writing of its own is.
+    fn has_case_of(&self, parameter: &Parameter<'_>) -> bool {
+        let written = parameter.written_name;
+        written.is_empty() || fold::is_same_name(&fold::decoded_form(written), self.written_name.as_bytes())
     }
 
     fn kept<'r>(&self, reading: &'r Reading<'_>, name: &str) -> Option<Cow<'r, [u8]>> {
@@ -404,7 +416,7 @@ mod tests {
     #[test]
     fn conditions_are_met_in_any_order_and_by_any_duplicate() {
         let hit = hit("?a=x&b", "/?b=1&a=X&a=y").unwrap();
-        assert_eq!(hit, Hit { query_conditions: 2, effective: false, as_written: false });
+        assert_eq!(hit, Hit { query_conditions: 2, obeyed_conditions: 2, effective: false, as_written: false });
     }
 
     #[test]

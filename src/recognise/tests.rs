@@ -216,6 +216,53 @@ fn own_routes_come_first_unless_the_query_asks_for_more() {
     );
 }
 
+/// All presets named, with one kind that is not looked at.
+fn lenient_with(presets: &[&str], kind: Kind) -> Recogniser {
+    let change = Override { preset: None, kind: Some(kind), mode: Some(Mode::Off), policy: PolicyPatch::default() };
+    let presets = presets.iter().map(|&name| name.to_owned()).collect();
+    Recogniser::new(&Settings { presets, routes: vec![], overrides: vec![change] }).unwrap()
+}
+
+#[test]
+fn a_target_that_is_two_places_in_odd_writing_has_to_prove_itself_for_the_stricter_one() {
+    let recogniser = lenient_with(&["woocommerce"], Kind::Push);
+    for target in [
+        // Not so by PHP, but who writes it like that?
+        "/wc-api/KCO_WC_Push/?WC-API=kp_wc_authorization",
+        "/wc-api/kp_wc_authorization/?WC-API=KCO_WC_Push",
+        "/wc-api/kp_wc_authorization/?wc%2Dapi=KCO_WC_Push",
+        "/?wc-api=kp_wc_authorization&wc-api=KCO.WC.Push",
+        // So by PHP.
+        "/wc-api/KCO_WC_Push/?wc-api=KP_WC_AUTHORIZATION",
+    ] {
+        let route = recogniser.recognise(target).unwrap().route;
+        assert_eq!((route.kind, route.proof), (Kind::Authorization, Proof::Token(Mode::Enforce)), "{target}");
+    }
+    let by_php = recogniser.recognise("/wc-api/KP_WC_AUTHORIZATION/?wc-api=KCO_WC_Push").unwrap().route;
+    assert_eq!((by_php.kind, by_php.proof), (Kind::Push, Proof::Token(Mode::Off)));
+}
+
+#[test]
+fn a_kind_that_need_not_prove_itself_is_so_wherever_it_arrives() {
+    for row in ROWS {
+        let route = lenient_with(&[row.preset], row.kind).recognise(&row.target()).unwrap().route;
+        assert!(matches!(route.proof, Proof::Token(Mode::Off) | Proof::Signature(Mode::Off)), "{}", row.number);
+    }
+}
+
+/// PHP knows no `WC-API`. Found by fuzzing.
+#[test]
+fn a_parameter_in_the_wrong_letter_case_does_not_outdo_the_path() {
+    let recogniser = with(&["woocommerce"]);
+    let name = |target: &str| recogniser.recognise(target).unwrap().route.name.clone();
+    assert_eq!(name("/wc-api/KCO_WC_Push/?WC-API%00x=WC_Gateway_Klarna_Checkout"), "woocommerce push KCO_WC_Push");
+    assert_eq!(
+        name("/wc-api/KCO_WC_Push/?wc%2Dapi=WC_Gateway_Klarna_Checkout"),
+        "woocommerce push WC_Gateway_Klarna_Checkout"
+    );
+    assert_eq!(name("/?WC-API=KCO_WC_Push"), "woocommerce push KCO_WC_Push", "other shops than PHP's may take it so");
+}
+
 #[test]
 fn nothing_is_recognised_where_nothing_is_configured() {
     assert_eq!(Recogniser::default().recognise("/wc-api/KP_WC_AUTHORIZATION"), None);

@@ -152,7 +152,12 @@ enum Freedom {
 impl Freedom {
     /// The freedom of a parameter's name whose value has this one.
     fn of_name(self) -> Self {
-        if self == Self::Letters { Self::Fixed } else { self }
+        match self {
+            Self::Letters => Self::Fixed,
+            // PHP does not know it in another letter case, and then another rule holds.
+            Self::FixedOnce => Self::Value,
+            Self::Value | Self::Fixed => self,
+        }
     }
 }
 

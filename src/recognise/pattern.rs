@@ -221,9 +221,7 @@ impl Wanted {
             }
         }
     }
-}
 
-impl Wanted {
     /// A text that every such value contains, letter case and escapes aside. No blank or slash is in it: those are
     /// written in many ways.
     pub(super) fn word(&self) -> Option<Vec<u8>> {

@@ -60,9 +60,9 @@ impl PathWords {
             if self.candidates(rest).are_none() {
                 return;
             }
-            hides |= begins_with_escaped_blank(rest);
-            self.each_at(rest, &mut visit);
             let text = without_blanks(rest);
+            hides |= begins_with_escaped_blank(text);
+            self.each_at(rest, &mut visit);
             if text.len() < rest.len() {
                 self.each_at(text, &mut visit);
             }

@@ -39,6 +39,7 @@ fn a_need_is_seen_in_any_spelling() {
         "/a/Checkout;x/klarna\n",
         "/checkout/%20klarna",
         "/%2520checkout/ \0klarna",
+        "/checkout/\n%09klarna",
         "/checkout/k%6carna",
         "/checkout/%4bLARNA",
         "/checkout/%256blarna",

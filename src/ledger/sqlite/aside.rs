@@ -7,11 +7,13 @@ use crate::ledger::LedgerError;
 use crate::ledger::sqlite::closed;
 use crate::ledger::sqlite::write::Write;
 
+type Writes = Vec<Box<dyn Write>>;
+
 /// The callers' side. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Aside {
     /// None: nobody takes them any more.
-    waiting: Arc<Mutex<Option<Vec<Box<dyn Write>>>>>,
+    waiting: Arc<Mutex<Option<Writes>>>,
     writes_max: usize,
 }
 
@@ -35,7 +37,7 @@ impl Aside {
         Ok(waiting.len() == 1)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Box<dyn Write>>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Writes>> {
         // Nothing panics while it is held.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -43,7 +45,7 @@ impl Aside {
 
 impl Taker {
     /// All that wait.
-    pub(super) fn take(&self) -> Vec<Box<dyn Write>> {
+    pub(super) fn take(&self) -> Writes {
         self.0.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 }

@@ -334,7 +334,10 @@ fn an_outcome_is_written_before_what_was_asked_after_it() {
     let (noted, notes) = mpsc::channel();
     let note = |what: &'static str| {
         let noted = noted.clone();
-        move |_: &mut Group<'_>| Ok(noted.send(what).unwrap())
+        move |_: &mut Group<'_>| {
+            noted.send(what).unwrap();
+            Ok(())
+        }
     };
     let mut before = pin!(writer.write(note("before it")));
     let mut outcome = pin!(writer.write_soon(note("the outcome")));

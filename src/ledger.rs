@@ -23,7 +23,7 @@ pub mod sqlite;
 pub mod stored;
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 
 use std::future::Future;
 use std::path::PathBuf;

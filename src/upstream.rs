@@ -44,6 +44,10 @@ use self::watch::{Watch, Watched};
 use crate::clock::Clock;
 use crate::metrics::{Event, ShopClass, Telemetry, Tracer};
 
+/// How long a connection counts as just used, in milliseconds. Below the shortest time for which servers keep idle
+/// connections (a few seconds), with room for the way there: so a shop closes it only because it stops or is full.
+pub const JUST_USED_MS_MAX: u64 = 1_000;
+
 /// Where the shop is and how it is reached.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -133,8 +137,11 @@ pub struct How {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConnectionChoice {
     /// A new one. An idle connection can die between our write and the shop's read, and then nobody can tell
-    /// whether the shop saw the request; callbacks do not take that risk. It is pooled afterwards.
+    /// whether the shop saw the request. It is pooled afterwards.
     Fresh,
+    /// An idle one on which a reply of the shop ended less than [`JUST_USED_MS_MAX`] ago, else a new one. For what may
+    /// reach the shop a second time if the idle one dies all the same.
+    JustUsed,
     /// An idle one if there is one, else a new one.
     Pooled,
 }
@@ -218,9 +225,7 @@ impl Upstream {
     }
 
     async fn send_on(&self, mut request: Box<Request<ShopBody>>, how: How) -> Result<ShopReply, SendError> {
-        if how.connection == ConnectionChoice::Pooled
-            && let Some(connection) = self.pool.take()
-        {
+        if let Some(connection) = self.idle(how.connection) {
             match self.exchange(connection, request, how).await {
                 Ok(reply) => return Ok(reply),
                 Err(ExchangeFault::Failed(error)) => return Err(error),
@@ -233,6 +238,14 @@ impl Upstream {
             ExchangeFault::Failed(error) => error,
             ExchangeFault::Unsent(_) => SendError::unreached(SendCause::ClosedUnsent),
         })
+    }
+
+    fn idle(&self, choice: ConnectionChoice) -> Option<Connection> {
+        match choice {
+            ConnectionChoice::Fresh => None,
+            ConnectionChoice::JustUsed => self.pool.take(Duration::from_millis(JUST_USED_MS_MAX)),
+            ConnectionChoice::Pooled => self.pool.take(Duration::MAX),
+        }
     }
 
     async fn open(&self) -> Result<Connection, SendError> {

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::delivery::Delivery;
 use crate::delivery::blockers::{self, Blocker};
 use crate::delivery::disguise::is_disguised_failure;
+use crate::event::Redelivery;
 use crate::ledger::{GaveUp, Notice};
 use crate::limits::{NoSeat, Seat};
 use crate::message::Reply;
@@ -144,7 +145,7 @@ impl Delivery {
             span.write_to(request.headers_mut());
         }
         let how = How {
-            connection: ConnectionChoice::Fresh,
+            connection: connection_for(notice, number),
             reply_within: None,
             class: ShopClass::Callback,
             // An attempt has a span of its own.
@@ -203,6 +204,14 @@ fn request(notice: &Notice, number: Number) -> Option<Request<ShopBody>> {
     Some(request)
 }
 
+/// On an idle connection that dies at that moment, nobody knows whether the shop had the notice. Where it comes again
+/// then, marked, and has all its life before it, that is no harm; and a connection that the shop answered on a moment ago
+/// hardly ever dies. Everything else has one of its own.
+fn connection_for(notice: &Notice, number: Number) -> ConnectionChoice {
+    let comes_again = notice.policy().redelivery == Redelivery::AnyFailure && !number.unrecorded;
+    if comes_again && !number.redelivery { ConnectionChoice::JustUsed } else { ConnectionChoice::Fresh }
+}
+
 fn no_reply(error: &SendError) -> Tried {
     let why = if error.cause == SendCause::ReplyTimeout { GaveUp::TooSlow } else { GaveUp::NoReply };
     match error.reached {
@@ -233,4 +242,31 @@ async fn read_whole(reply: ShopReply, body_bytes_max: usize) -> Option<Reply> {
     }
     let reason = head.extensions.get::<ReasonPhrase>().cloned();
     Some(Reply { status: head.status, reason, headers, body: body.freeze() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Class, Kind};
+    use crate::ledger::contract::world::bare_notice;
+
+    #[test]
+    fn an_idle_connection_is_only_for_the_senders_own_call_that_would_come_again() {
+        let first = Number { attempt: 1, redelivery: false, unrecorded: false };
+        let others = [
+            Number { attempt: 2, redelivery: true, ..first },
+            // Nobody brings it again.
+            Number { unrecorded: true, ..first },
+        ];
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.class() == Class::Notice) {
+            let notice = bare_notice(kind, 1);
+            let comes_again = notice.policy().redelivery == Redelivery::AnyFailure;
+            assert_eq!(comes_again, !matches!(kind, Kind::Push | Kind::Webhook), "{kind}");
+            let expected = if comes_again { ConnectionChoice::JustUsed } else { ConnectionChoice::Fresh };
+            assert_eq!(connection_for(&notice, first), expected, "{kind}");
+            for other in others {
+                assert_eq!(connection_for(&notice, other), ConnectionChoice::Fresh, "{kind}, {other:?}");
+            }
+        }
+    }
 }

@@ -6,6 +6,8 @@
 
 mod acknowledgements;
 mod admission;
+mod answers;
+mod aside;
 mod by_hand;
 mod checkpointer;
 mod counts;

@@ -36,15 +36,17 @@ impl Pool {
         Self { state: Mutex::default(), connections_max, idle_for_at_most, clock }
     }
 
-    /// The connection that was used last, if it is young enough. Whether it is alive shows when it is used.
-    pub(super) fn take(&self) -> Option<Connection> {
+    /// The connection that was used last, if that is less than `within` ago. Whether it is alive shows when it is used.
+    pub(super) fn take(&self, within: Duration) -> Option<Connection> {
         let mut state = self.lock();
-        let Idle { connection, since } = state.idle.pop()?;
-        if self.clock.instant().saturating_duration_since(since) < self.idle_for_at_most {
-            return Some(connection);
+        let idle_for = self.clock.instant().saturating_duration_since(state.idle.last()?.since);
+        if idle_for < within.min(self.idle_for_at_most) {
+            return state.idle.pop().map(|idle| idle.connection);
         }
-        // Everything below is older still.
-        state.idle.clear();
+        if idle_for >= self.idle_for_at_most {
+            // Everything below is older still.
+            state.idle.clear();
+        }
         None
     }
 
@@ -127,11 +129,24 @@ mod tests {
         let (second, _second_end) = connection().await;
         pool.put(second);
         advance(LIMIT - Duration::from_millis(1)).await;
-        let second = pool.take().expect("young enough");
-        assert!(pool.take().is_none(), "the first is too old");
+        let second = pool.take(LIMIT).expect("young enough");
+        assert!(pool.take(LIMIT).is_none(), "the first is too old");
         pool.put(second);
         advance(LIMIT).await;
-        assert!(pool.take().is_none());
+        assert!(pool.take(LIMIT).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_wants_one_that_was_just_used_leaves_an_older_one_to_others() {
+        const JUST: Duration = Duration::from_secs(1);
+        let pool = pool(8);
+        let (connection, _end) = connection().await;
+        pool.put(connection);
+        advance(JUST - Duration::from_millis(1)).await;
+        pool.put(pool.take(JUST).expect("just used"));
+        advance(JUST).await;
+        assert!(pool.take(JUST).is_none());
+        assert!(pool.take(LIMIT).is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -146,8 +161,8 @@ mod tests {
         }
         let last_first: Vec<_> = pool.lock().idle.iter().map(|idle| idle.since).collect();
         assert!(last_first.is_sorted());
-        assert!(pool.take().is_some() && pool.take().is_some());
-        assert!(pool.take().is_none());
+        assert!(pool.take(LIMIT).is_some() && pool.take(LIMIT).is_some());
+        assert!(pool.take(LIMIT).is_none());
     }
 
     #[tokio::test(start_paused = true)]

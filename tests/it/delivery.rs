@@ -1,6 +1,7 @@
 //! Bringing notices to the shop again: when, how often at once, and when not. Minutes pass in simulated time.
 
 mod again;
+mod connections;
 mod once_only;
 mod outages;
 mod pushes;

@@ -116,6 +116,14 @@ fn hold_up(ledger: &Sqlite) -> (mpsc::Sender<()>, mpsc::Receiver<()>) {
     (release, arrived)
 }
 
+/// A writer whose thread's work is done by hand.
+fn by_hand(place: &OnDisk, options: Options) -> (Writer, writer::Bench, mpsc::Receiver<write::Message>) {
+    let file = Arc::new(LedgerFile::take(&place.path(), Checkpoints::Aside).unwrap());
+    let connection = file.open_writer().unwrap();
+    let (checkpointer, _) = Checkpointer::by_hand(file.clone(), Telemetry::new().unwrap());
+    Writer::with_bench((file, connection), checkpointer, options, &around())
+}
+
 /// Starts a future without waiting for it. What was sent to the writer goes on when the future is dropped.
 fn poll_once<F: Future + ?Sized>(future: &mut std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
@@ -298,20 +306,83 @@ async fn a_notice_that_settled_a_moment_ago_is_replayed_though_the_writer_is_bus
 #[test]
 fn an_outcome_waits_for_the_claim_that_comes_after_it_and_a_claim_for_nothing() {
     let place = OnDisk::new();
-    let file = Arc::new(LedgerFile::take(&place.path(), Checkpoints::Aside).unwrap());
-    let connection = file.open_writer().unwrap();
-    let (checkpointer, _) = Checkpointer::by_hand(file.clone(), Telemetry::new().unwrap());
-    let (writer, bench, messages) = Writer::with_bench((file, connection), checkpointer, OPTIONS, &around());
+    let (writer, mut bench, messages) = by_hand(&place, OPTIONS);
     let mut outcome = pin!(writer.write_soon(|_| Ok(())));
+    let mut another = pin!(writer.write_soon(|_| Ok(())));
     let mut claim = pin!(writer.write_if_awaited(|_| Ok(())));
-    let mut after_it = pin!(writer.write_soon(|_| Ok(())));
-    assert!(poll_once(&mut outcome).is_pending() && poll_once(&mut claim).is_pending());
-    assert!(poll_once(&mut after_it).is_pending());
+    assert!(poll_once(&mut outcome).is_pending() && poll_once(&mut another).is_pending());
+    assert!(poll_once(&mut claim).is_pending());
     let gathered = bench.gather(messages.recv().unwrap(), &messages);
     let may_wait: Vec<_> = gathered.iter().map(write::Message::may_wait).collect();
-    assert_eq!(may_wait, [true, false]);
+    assert_eq!(may_wait, [true, false], "one wake-up for both outcomes, and one for the claim");
+    assert!(bench.turn(gathered, &messages).is_none());
+    assert!([poll_once(&mut outcome), poll_once(&mut another), poll_once(&mut claim)].iter().all(Poll::is_ready));
+
+    let mut after_it = pin!(writer.write_soon(|_| Ok(())));
+    assert!(poll_once(&mut after_it).is_pending());
     // Nothing comes any more: it does not wait for ever.
-    assert_eq!(bench.gather(messages.recv().unwrap(), &messages).len(), 1);
+    let gathered = bench.gather(messages.recv().unwrap(), &messages);
+    assert_eq!(gathered.len(), 1);
+    bench.turn(gathered, &messages);
+    assert!(poll_once(&mut after_it).is_ready());
+}
+
+#[test]
+fn an_outcome_is_written_before_what_was_asked_after_it() {
+    let place = OnDisk::new();
+    let (writer, mut bench, messages) = by_hand(&place, OPTIONS);
+    let (noted, notes) = mpsc::channel();
+    let note = |what: &'static str| {
+        let noted = noted.clone();
+        move |_: &mut Group<'_>| {
+            noted.send(what).unwrap();
+            Ok(())
+        }
+    };
+    let mut before = pin!(writer.write(note("before it")));
+    let mut outcome = pin!(writer.write_soon(note("the outcome")));
+    let mut after = pin!(writer.write(note("after it")));
+    assert!(poll_once(&mut before).is_pending());
+    bench.turn(vec![messages.recv().unwrap()], &messages);
+    assert!(poll_once(&mut outcome).is_pending() && poll_once(&mut after).is_pending());
+    bench.turn(vec![messages.recv().unwrap()], &messages);
+    assert_eq!(notes.try_iter().collect::<Vec<_>>(), ["before it", "the outcome", "after it"]);
+}
+
+#[test]
+fn beyond_its_bound_no_outcome_is_put_aside_and_none_waits_for_a_writer_that_is_gone() {
+    let place = OnDisk::new();
+    let (writer, bench, _messages) = by_hand(&place, Options { queue_max: 1, ..OPTIONS });
+    let mut waits = pin!(writer.write_soon(|_| Ok(())));
+    assert!(poll_once(&mut waits).is_pending());
+    let too_many = poll_once(&mut pin!(writer.write_soon(|_| Ok(()))));
+    assert!(matches!(too_many, Poll::Ready(Err(LedgerError::Overloaded))));
+    drop(bench);
+    for outcome in [poll_once(&mut waits), poll_once(&mut pin!(writer.write_soon(|_| Ok(()))))] {
+        assert!(matches!(outcome, Poll::Ready(Err(LedgerError::Unavailable(_)))));
+    }
+}
+
+/// Each on a runtime of its own, as the front door's workers are.
+#[test]
+fn all_callers_of_a_group_get_their_answers_wherever_they_wait() {
+    let place = OnDisk::new();
+    let ledger = Arc::new(place.sqlite());
+    let (release, arrived) = hold_up(&ledger);
+    arrived.recv().unwrap();
+    let worker = |number: u8| {
+        let ledger = ledger.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let ask = async || ledger.writer.write(move |_| Ok(number)).await.unwrap();
+            runtime.block_on(async { tokio::join!(ask(), ask(), ask()) })
+        })
+    };
+    let workers: Vec<_> = (0..3).map(worker).collect();
+    drop(release);
+    for (number, worker) in (0..3).zip(workers) {
+        assert_eq!(worker.join().unwrap(), (number, number, number));
+    }
 }
 
 #[tokio::test]

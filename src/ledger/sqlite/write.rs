@@ -1,5 +1,6 @@
 //! What is handed to the writer's thread: one caller's part of a group.
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::ledger::LedgerError;
@@ -9,6 +10,8 @@ use crate::ledger::sqlite::group::Group;
 /// What goes to the thread.
 pub(super) enum Message {
     Write(Box<dyn Write>),
+    /// The first outcome was put aside.
+    Outcome,
     /// There are riders, and perhaps no write for them to ride on.
     Nudge,
     Stop(Option<oneshot::Sender<()>>),
@@ -16,7 +19,7 @@ pub(super) enum Message {
 
 impl Message {
     pub(super) fn may_wait(&self) -> bool {
-        matches!(self, Self::Write(write) if write.may_wait())
+        matches!(self, Self::Outcome)
     }
 }
 
@@ -24,8 +27,8 @@ impl Message {
 pub(super) trait Write: Send {
     /// Whether it has to be done, still.
     fn is_wanted(&self) -> bool;
-    /// Whether it is worth no sync of its own, for a while.
-    fn may_wait(&self) -> bool;
+    /// The runtime on which its caller waits.
+    fn home(&self) -> Option<&Handle>;
     fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<()>;
     /// Called after the commit, or after the failure.
     fn answer(self: Box<Self>, outcome: Result<(), LedgerError>);
@@ -37,8 +40,6 @@ pub(super) enum Urgency {
     AtOnce,
     /// At once, or not at all if nobody waits for it any more.
     IfAwaited,
-    /// With the next group, or after a few milliseconds.
-    Soon,
 }
 
 /// A closure and whoever waits for its outcome.
@@ -46,12 +47,13 @@ pub(super) struct Call<W, T> {
     work: Option<W>,
     done: Option<T>,
     urgency: Urgency,
+    home: Option<Handle>,
     caller: oneshot::Sender<Result<T, LedgerError>>,
 }
 
 impl<W, T> Call<W, T> {
     pub(super) fn new(work: W, urgency: Urgency, caller: oneshot::Sender<Result<T, LedgerError>>) -> Self {
-        Self { work: Some(work), done: None, urgency, caller }
+        Self { work: Some(work), done: None, urgency, home: Handle::try_current().ok(), caller }
     }
 }
 
@@ -64,8 +66,8 @@ where
         !(self.urgency == Urgency::IfAwaited && self.caller.is_closed())
     }
 
-    fn may_wait(&self) -> bool {
-        self.urgency == Urgency::Soon
+    fn home(&self) -> Option<&Handle> {
+        self.home.as_ref()
     }
 
     fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<()> {

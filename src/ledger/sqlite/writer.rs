@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, UnixMillis};
+use crate::ledger::sqlite::answers;
+use crate::ledger::sqlite::aside::{Aside, Taker};
 use crate::ledger::sqlite::checkpointer::Checkpointer;
 use crate::ledger::sqlite::file::{LedgerFile, WriterConnection};
 use crate::ledger::sqlite::group::{Group, Rider, Riders};
@@ -29,6 +31,7 @@ use crate::metrics::{Event, Telemetry};
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: SyncSender<Message>,
+    aside: Aside,
     riders: Riders,
     thread: Option<JoinHandle<()>>,
 }
@@ -56,17 +59,19 @@ impl Writer {
         around: &Surroundings,
     ) -> (Self, Bench, Receiver<Message>) {
         let (queue, messages) = sync_channel(options.queue_max.max(1));
+        let (aside, outcomes) = Aside::new(options.queue_max.max(1));
         let riders = Riders::new(queue.clone());
         let bench = Bench {
             checkpointer,
             link: Link { file, connection: Some(connection), failures: 0, rest_until: None, fault: closed() },
+            outcomes,
             riders: riders.clone(),
             bytes_max: options.bytes_max,
             clock: around.clock.clone(),
             telemetry: around.telemetry.clone(),
             holders_unknown: false,
         };
-        (Self { queue, riders, thread: None }, bench, messages)
+        (Self { queue, aside, riders, thread: None }, bench, messages)
     }
 
     /// Runs `work` in the next group, also if the caller goes away meanwhile.
@@ -84,7 +89,13 @@ impl Writer {
         T: Send + 'static,
         W: FnOnce(&mut Group<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.send(work, Urgency::Soon)?.await.unwrap_or_else(|_| Err(closed()))
+        let (caller, answer) = oneshot::channel();
+        let is_first = self.aside.put(Box::new(Call::new(work, Urgency::AtOnce, caller)))?;
+        if is_first {
+            // A full queue is no loss: the writer is about to make a group, and takes along what is put aside.
+            let _ = self.queue.try_send(Message::Outcome);
+        }
+        answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// The same, but a write whose caller is gone by then is left out.
@@ -152,6 +163,7 @@ pub(super) fn tell(stopped: Option<oneshot::Sender<()>>) {
 pub(super) struct Bench {
     link: Link,
     checkpointer: Checkpointer,
+    outcomes: Taker,
     riders: Riders,
     bytes_max: u64,
     clock: Clock,
@@ -200,13 +212,15 @@ impl Bench {
         {
             match message {
                 Message::Write(write) => group.push(write),
-                Message::Nudge => {}
+                Message::Outcome | Message::Nudge => {}
                 Message::Stop(answer) => {
                     stop = Some(answer);
                     break;
                 }
             }
         }
+        // Taken after the queue, and done before it: what was asked for after an outcome finds it written.
+        group.splice(0..0, self.outcomes.take());
         self.commit(group);
         stop
     }
@@ -241,9 +255,7 @@ impl Bench {
                 self.telemetry.emit(Event::LedgerFailed { call: "commit", error });
             }
         }
-        for write in group {
-            write.answer(outcome.clone().map(drop));
-        }
+        answers::tell_all(group, &outcome.map(drop));
         self.tend_wal();
     }
 

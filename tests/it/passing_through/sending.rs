@@ -218,7 +218,7 @@ async fn informational_replies_are_told_and_a_hundred_is_not() {
 }
 
 #[tokio::test]
-async fn connections_are_used_again_by_traffic_and_never_by_callbacks() {
+async fn connections_are_used_again_by_traffic_and_never_by_who_wants_a_fresh_one() {
     let shop = Shop::open().await;
     let to_shop = upstream(&plain(shop.address));
     let ask = |how: How| {

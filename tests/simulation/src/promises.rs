@@ -27,6 +27,9 @@ const WAKING_MS_MAX: u64 = 10_000;
 /// `Retry-After` counts up to this.
 const RETRY_AFTER_MS_MAX: u64 = 300_000;
 
+/// A connection that served before may serve a callback within this time.
+const JUST_USED_MS_MAX: u64 = 1_000;
+
 /// When something happens, on all clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
@@ -117,6 +120,8 @@ pub struct Arriving {
     pub unrecorded: bool,
     /// The ledger may fail, or be slow: then callbacks go straight through.
     pub ledger_is_ill: bool,
+    /// So long its connection was idle, if it had served before.
+    pub idle_ms: Option<u64>,
 }
 
 /// How a visit ended.
@@ -217,6 +222,7 @@ impl Promises {
     pub fn visit_began(&mut self, arriving: Arriving, now: Moment) -> usize {
         let number = self.visits.len();
         self.check_alone(arriving, now);
+        self.check_connection(arriving, now);
         if self.notices[arriving.key].kind.class() == Class::Notice {
             self.check_record(arriving, now);
             self.check_window(arriving, now);
@@ -258,6 +264,19 @@ impl Promises {
         }
         if seats > SEATS {
             self.broken(now, arriving.key, "more requests at the shop than it has seats");
+        }
+    }
+
+    /// On a connection that may be dying goes only what kallback brings again after any failure, and only a moment after
+    /// the shop answered there.
+    fn check_connection(&mut self, arriving: Arriving, now: Moment) {
+        let Some(idle_ms) = arriving.idle_ms else { return };
+        let policy = &self.notices[arriving.key].policy;
+        let comes_again = policy.redelivery == Redelivery::AnyFailure && !arriving.unrecorded;
+        if !comes_again || arriving.marked {
+            self.broken(now, arriving.key, "brought on a connection that had served before");
+        } else if idle_ms >= JUST_USED_MS_MAX {
+            self.broken(now, arriving.key, "brought on a connection that was idle for too long");
         }
     }
 

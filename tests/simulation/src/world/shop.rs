@@ -16,6 +16,10 @@ pub(crate) struct Connection {
     is_over: bool,
     reply: Reply,
     sent: usize,
+    /// When its last reply ended.
+    idle_since_ms: Option<u64>,
+    /// The shop gave it up, and kallback does not know yet.
+    is_deaf: bool,
 }
 
 #[derive(Default)]
@@ -34,6 +38,8 @@ pub(crate) enum Move {
     End,
     /// Resets it.
     Reset,
+    /// Gives it up, if it is idle: reads nothing more, and kallback learns that after so many milliseconds.
+    GiveUp(u64),
 }
 
 impl World {
@@ -60,7 +66,9 @@ impl World {
                 let (wire, end) = Wire::new(self.wires, &life.bell);
                 dialled.connect(end);
                 let (received, reply) = (Vec::new(), Reply::default());
-                let connection = Connection { wire, received, visit: None, is_over: false, reply, sent: 0 };
+                let (idle_since_ms, is_deaf) = (None, false);
+                let connection =
+                    Connection { wire, received, visit: None, is_over: false, reply, sent: 0, idle_since_ms, is_deaf };
                 self.connections.insert(self.wires, connection);
             }
         }
@@ -69,9 +77,15 @@ impl World {
     pub(super) fn shop_hears(&mut self, number: u64) {
         let now = self.moment();
         let ledger_is_ill = self.ledger_ill_until_ms() >= now.ms;
+        let is_down = matches!(self.mood, Mood::Refusing | Mood::Unreachable);
         let Some(connection) = self.connections.get_mut(&number) else { return };
         connection.received.extend(connection.wire.take());
+        if is_down && connection.visit.is_none() && connection.idle_since_ms.is_some() {
+            self.abandon(number, 3);
+        }
+        let Some(connection) = self.connections.get_mut(&number) else { return };
         if connection.visit.is_none()
+            && !connection.is_deaf
             && let Some(request) = Message::read(&connection.received)
         {
             let Some(key) = request.number(KEY) else { return };
@@ -79,7 +93,8 @@ impl World {
             let attempt = request.number("kallback-attempt").and_then(|attempt| u32::try_from(attempt).ok());
             let marked = marked && self.variant != Some(Variant::NoMark);
             let unrecorded = request.header("kallback-unrecorded") == Some("true");
-            let arriving = Arriving { key, attempt, marked, unrecorded, ledger_is_ill };
+            let idle_ms = connection.idle_since_ms.map(|since| now.ms - since);
+            let arriving = Arriving { key, attempt, marked, unrecorded, ledger_is_ill, idle_ms };
             let visit = self.promises.visit_began(arriving, now);
             connection.visit = Some(visit);
             self.trace.note(now.ms, || format!("shop: visit {visit} for {key}, attempt {attempt:?}, {marked}"));
@@ -167,8 +182,10 @@ impl World {
                 if to == connection.reply.bytes.len() {
                     let end = VisitEnd::Replied(connection.reply.status, connection.reply.retry_after);
                     self.end_visit(number, end);
+                    self.keep_open(number);
                 }
             }
+            Move::GiveUp(told_after_ms) => self.abandon(number, told_after_ms),
             Move::End => {
                 connection.wire.end();
                 self.end_visit(number, VisitEnd::Broken);
@@ -177,6 +194,27 @@ impl World {
                 connection.wire.reset();
                 self.close(number, VisitEnd::Broken);
             }
+        }
+    }
+
+    /// Keeps the connection for another request; not for ever, and at times not even for a moment.
+    fn keep_open(&mut self, number: u64) {
+        let (gives_up, after, told_after) =
+            (self.chance.percent(40), self.chance.within(0..1_500), self.chance.within(0..40));
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        connection.received.clear();
+        (connection.visit, connection.is_over, connection.sent) = (None, false, 0);
+        connection.idle_since_ms = Some(self.now_ms);
+        if gives_up {
+            self.after(after, Event::Shop(number, Move::GiveUp(told_after)));
+        }
+    }
+
+    fn abandon(&mut self, number: u64, told_after_ms: u64) {
+        let Some(connection) = self.connections.get_mut(&number).filter(|one| one.visit.is_none()) else { return };
+        if !std::mem::replace(&mut connection.is_deaf, true) {
+            self.trace.note(self.now_ms, || format!("shop: gives the idle connection {number} up"));
+            self.after(told_after_ms, Event::Shop(number, Move::Reset));
         }
     }
 

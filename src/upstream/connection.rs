@@ -251,8 +251,11 @@ mod tests {
                 }
                 reply.as_mut().poll(cx)
             });
+            let started = Instant::now();
             let outcome = timeout(Duration::from_secs(1), noticed).await;
             assert!(matches!(outcome, Ok(Some(Ok(_)))), "{spent} turns spent");
+            // A timeout looks once more when its time is over, and then the reply is noticed in any case.
+            assert_eq!(started.elapsed(), Duration::ZERO, "{spent} turns spent");
         }
     }
 

@@ -63,7 +63,8 @@ impl Handler for Gateway {
         }
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         match rules.recogniser.recognise(target) {
-            Some(recognised) => self.callback(&rules, recognised, request, caller).await,
+            // Boxed, since it is larger by far than the way of traffic, which hardly any request leaves.
+            Some(recognised) => Box::pin(self.callback(&rules, recognised, request, caller)).await,
             None => self.traffic(&rules, request, caller).await,
         }
     }

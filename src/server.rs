@@ -15,6 +15,7 @@ pub mod framing;
 mod guarded_io;
 mod interim;
 mod listen;
+mod outbox;
 pub mod proxy_protocol;
 pub mod redirect;
 mod service;

@@ -266,7 +266,7 @@ impl Upstream {
         let route = &self.route;
         connection.watch.next_request();
         let started = route.clock.instant();
-        let upload = request.body().frames();
+        let upload = request.body().upload();
         let limit = how.reply_within.map(|within| ReplyLimit::new(started, within, request.body()));
         let Some(outcome) = connection.send(*request, limit).await else {
             // Even if nothing was written yet: the connection may still be writing while we look.
@@ -276,8 +276,7 @@ impl Upstream {
             Ok(reply) => {
                 let took = route.clock.instant().saturating_duration_since(started);
                 route.telemetry.emit(Event::ShopReplied { class: how.class, took });
-                // The body goes when it is through, and its count with it.
-                let is_early = upload.is_some_and(|parts| Arc::strong_count(&parts) > 1);
+                let is_early = upload.is_some_and(|upload| !upload.is_over());
                 Ok(self.reply(reply, connection, is_early))
             }
             Err(mut fault) => Err(match fault.take_message() {

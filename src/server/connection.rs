@@ -23,6 +23,7 @@ use super::doorbell::WhenItRings;
 use super::drain::{Drain, Stage};
 use super::framing::HeadLimits;
 use super::guarded_io::GuardedIo;
+use super::outbox::{InTurns, Outbox};
 use super::proxy_protocol::{self, Origin};
 use super::service::Service;
 use super::tls::HTTP2;
@@ -158,10 +159,15 @@ impl<H: Handler> Doorway<H> {
     async fn speak_http2<S: Socket>(self, guest: Guest<S>, asking: TaskTrackerToken) {
         let (stream, service, attendant) = self.split(guest);
         attendant.conversation.begin(true);
-        let io = TokioIo::new(GuardedIo::http2(stream, attendant.conversation.clone()));
-        let service = service_fn(move |request| Arc::clone(&service).answer(request));
-        let talk = attendant.front.http2.serve_connection(io, service);
-        attendant.attend(pin!(talk), http2::Connection::graceful_shutdown, Farewell::http2(asking)).await;
+        let outbox = Outbox::new(stream);
+        let io = TokioIo::new(GuardedIo::http2(outbox.hand(), attendant.conversation.clone()));
+        // In a box, because hyper's task for each request is moved about several times.
+        let service = service_fn(move |request| Box::pin(Arc::clone(&service).answer(request)));
+        let talk = outbox.empties_after(attendant.front.http2.serve_connection(io, service));
+        let wind_down = |mut turns: Pin<&mut InTurns<http2::Connection<_, _, _>, _>>| {
+            turns.talk.as_mut().graceful_shutdown();
+        };
+        attendant.attend(pin!(talk), wind_down, Farewell::http2(asking)).await;
     }
 
     fn split<S>(self, guest: Guest<S>) -> (S, Arc<Service<H>>, Attendant) {
@@ -185,7 +191,8 @@ impl Attendant {
     /// Drives it to its end. Returning closes it, whatever state it is in.
     async fn attend<T: Future>(&self, mut talk: Pin<&mut T>, wind_down: impl Fn(Pin<&mut T>), mut farewell: Farewell) {
         let patience = self.patience();
-        let timer = pin!(sleep_until(self.conversation.now()));
+        // Not at once: a timer that rings before all others wakes its own thread by a call to the system.
+        let timer = pin!(sleep_until(self.conversation.now() + patience.shortest()));
         let mut timer = WhenItRings::new(timer);
         let (mut stages, mut last_stage) = (self.drain.watch(), self.drain.watch());
         let mut draining = pin!(async {

@@ -214,6 +214,18 @@ impl<S: AsyncRead + Unpin> GuardedIo<S> {
         }
     }
 
+    /// Reads what nobody judges.
+    fn poll_unjudged(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.more.rang(cx) {
+            return Poll::Pending;
+        }
+        let outcome = Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(self.more.waker()), into);
+        if outcome.is_ready() {
+            self.more.look_again();
+        }
+        outcome
+    }
+
     /// Lets the caller finish sending, within bounds.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -236,7 +248,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
         if let Inbound::Open = this.inbound
             && this.held.is_empty()
         {
-            return Pin::new(&mut this.stream).poll_read(cx, into);
+            return this.poll_unjudged(cx, into);
         }
         while this.passed == 0 {
             match this.judge(cx)? {

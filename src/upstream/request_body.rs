@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -30,7 +30,26 @@ pub struct RequestStream {
     stall: Stall,
     bytes_left: u64,
     guard: Option<Box<dyn BodyGuard>>,
-    frames: Arc<AtomicUsize>,
+    upload: Arc<Upload>,
+}
+
+/// How far a streaming body has come, for whoever waits for the reply.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    parts: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Upload {
+    /// Parts that went on, so that a long upload is not taken for a silent shop.
+    pub(super) fn parts(&self) -> usize {
+        self.parts.load(Ordering::Relaxed)
+    }
+
+    /// Nothing more of it goes on: it is through, or nobody asks for the rest.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
 }
 
 /// Limits on a streaming request body.
@@ -97,14 +116,14 @@ impl ShopBody {
             stall: Stall::new(limits.idle_at_most),
             bytes_left: limits.bytes_max,
             guard: limits.guard,
-            frames: Arc::default(),
+            upload: Arc::default(),
         }))
     }
 
-    /// Counts the parts of a streaming body that went on, so that a long upload is not taken for a silent shop.
-    pub(super) fn frames(&self) -> Option<Arc<AtomicUsize>> {
+    /// How far a body has come that streams; nothing for one that is here as a whole.
+    pub(super) fn upload(&self) -> Option<Arc<Upload>> {
         match self {
-            Self::Stream(stream) => Some(Arc::clone(&stream.frames)),
+            Self::Stream(stream) => Some(Arc::clone(&stream.upload)),
             Self::Empty | Self::Full(_) => None,
         }
     }
@@ -154,7 +173,7 @@ impl RequestStream {
             }
         };
         self.stall.over();
-        self.frames.fetch_add(1, Ordering::Relaxed);
+        self.upload.parts.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(match next {
             Some(Ok(frame)) => Some(self.check(&frame).map(|()| frame)),
             Some(Err(_)) => Some(Err(RequestFault::Broken)),
@@ -179,6 +198,12 @@ impl RequestStream {
     fn check_end(&mut self) -> Result<(), RequestFault> {
         let may_end = self.guard.take().is_none_or(|mut guard| guard.passes_end());
         if may_end { Ok(()) } else { Err(RequestFault::Refused) }
+    }
+}
+
+impl Drop for RequestStream {
+    fn drop(&mut self) {
+        self.upload.is_over.store(true, Ordering::Release);
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kallback::limits::SeatSettings;
 use kallback::upstream::BodyGuard;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
 use super::world::{Front, LONG, Plan, SHORT, Shop, plain};
 
@@ -300,6 +302,23 @@ async fn a_long_upload_is_no_slow_shop() {
     }
     visitor.say(OK).await;
     assert!(caller.head().await.starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_behind_an_early_reply_that_its_caller_does_not_take_yet() {
+    let shop = Shop::open().await;
+    let front = Front::of(&shop).await;
+    let mut caller = front.caller().await;
+    caller.say("POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 6\r\n\r\nabc").await;
+    let mut visitor = shop.visitor().await;
+    visitor.head().await;
+    assert_eq!(visitor.bytes(3).await, "abc");
+    visitor.say("HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n").await;
+    // As much of it as there is room for on the way, so that whoever passes it on waits for the caller.
+    let piece = vec![b'x'; 1 << 16];
+    while timeout(SHORT, visitor.stream.write(&piece)).await.is_ok() {}
+    caller.say("def").await;
+    assert_eq!(visitor.bytes(3).await, "def");
 }
 
 #[tokio::test]

@@ -205,7 +205,7 @@ impl Callbacks {
                 let joined = claim.joined();
                 let (delivery, under_way) = (self.delivery.clone(), self.under_way.token());
                 self.tasks.spawn(async move {
-                    delivery.bring(claim).await;
+                    delivery.bring(claim, ()).await;
                     drop(under_way);
                 });
                 wait(joined, waiting).await

@@ -117,8 +117,9 @@ impl Delivery {
         schedule::longest_pause(&self.settings.schedule, self.settings.retry_after_at_most)
     }
 
-    /// Brings a claimed notice to the shop once, and records what became of it.
-    pub async fn bring(&self, claim: Box<Claim>) {
+    /// Brings a claimed notice to the shop once, and records what became of it. `place` is given back as soon as the shop
+    /// is done with it: what the ledger takes time for keeps nobody from the shop.
+    pub async fn bring<P>(&self, claim: Box<Claim>, place: P) {
         claim.my_turn().await;
         let notice = claim.notice.clone();
         if let Some((end, why)) = next::before_attempt(&claim, self.clock.now()) {
@@ -134,6 +135,7 @@ impl Delivery {
         let tried = self.attempt(&notice, number, Some(claim.id), seat).await;
         let next = self.what_follows(&claim, &tried);
         claim.resolve(standing(&tried, &next));
+        drop(place);
         self.note_outage(&tried).await;
         self.record(claim, next, Ok(tried)).await;
     }

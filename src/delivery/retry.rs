@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, UnixMillis};
 use crate::delivery::{Delivery, Outage};
-use crate::ledger::Ledger;
 use crate::ledger::flights::Flights;
+use crate::ledger::{Claim, Ledger};
 use crate::metrics::{Event, Telemetry};
 
 /// The ledger is asked at least this often: a process that shares it rings no bell here.
@@ -53,15 +53,14 @@ impl Redelivery {
         let mut seen = None;
         while let Some(place) = self.unless_stopped(places.clone().acquire_owned()).await.and_then(Result::ok) {
             self.wake_if_set_back(&mut seen, delivery().longest_pause()).await;
-            match self.ledger.lease_due(1).await.map(|mut claims| claims.pop()) {
-                Ok(Some(claim)) => {
-                    let (delivery, under_way) = (delivery(), self.under_way.token());
-                    self.tasks.spawn(async move {
-                        delivery.bring(claim).await;
-                        drop((place, under_way));
-                    });
+            // Each lease is a sync: whatever is free by now shares it.
+            let mut free = vec![place];
+            free.extend(std::iter::from_fn(|| places.clone().try_acquire_owned().ok()));
+            match self.ledger.lease_due(free.len()).await {
+                Ok(claims) if claims.is_empty() => drop(self.unless_stopped(self.rest()).await),
+                Ok(claims) => {
+                    claims.into_iter().zip(free).for_each(|(claim, place)| self.bring(delivery(), claim, place))
                 }
-                Ok(None) => drop(self.unless_stopped(self.rest()).await),
                 Err(error) => {
                     self.telemetry.emit(Event::LedgerFailed { call: "lease_due", error: &error });
                     // Not by what is due next: that is overdue, and would be asked for again at once.
@@ -69,6 +68,14 @@ impl Redelivery {
                 }
             }
         }
+    }
+
+    fn bring(&self, delivery: Arc<Delivery>, claim: Box<Claim>, place: OwnedSemaphorePermit) {
+        let under_way = self.under_way.token();
+        self.tasks.spawn(async move {
+            delivery.bring(claim, place).await;
+            drop(under_way);
+        });
     }
 
     /// What waits, waits for a time of the wall clock. When that clock is set back, everything would wait as much

@@ -174,21 +174,25 @@ impl Condition {
 
     /// Any parameter of that name will do: which of several wins is the platform's business.
     fn hit(&self, reading: &Reading<'_>) -> Option<Hit> {
-        let mut wins = true;
+        let (mut wins, mut disobeyed) = (true, None);
         for parameter in reading.parameters.iter().rev().filter(|parameter| parameter.name == self.name) {
             let is_obeyed = parameter.origin != Origin::DecodedTwice && self.has_case_of(parameter);
             if let Some(as_written) = self.wanted.is_met_by(&parameter.value) {
                 let in_query = parameter.origin == Origin::Query;
-                return Some(Hit {
+                let hit = Hit {
                     query_conditions: usize::from(in_query),
                     obeyed_conditions: usize::from(in_query && is_obeyed),
                     effective: wins && is_obeyed,
                     as_written: as_written && parameter.written_name == self.written_name.as_bytes(),
-                });
+                };
+                if is_obeyed {
+                    return Some(hit);
+                }
+                disobeyed = disobeyed.or(Some(hit));
             }
             wins &= !is_obeyed;
         }
-        None
+        disobeyed
     }
 
     /// Whether the parameter is called so in PHP, where letter case counts. One without a writing of its own is.

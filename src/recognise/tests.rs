@@ -260,6 +260,8 @@ fn a_parameter_in_the_wrong_letter_case_does_not_outdo_the_path() {
         name("/wc-api/KCO_WC_Push/?wc%2Dapi=WC_Gateway_Klarna_Checkout"),
         "woocommerce push WC_Gateway_Klarna_Checkout"
     );
+    let both = "/wc-api/KCO_WC_Push/?WC-API=kp_wc_authorization+kco_wc_push";
+    assert_eq!(name(both), "woocommerce push KCO_WC_Push", "what PHP does not know stands in nobody's way");
     assert_eq!(name("/?WC-API=KCO_WC_Push"), "woocommerce push KCO_WC_Push", "other shops than PHP's may take it so");
 }
 

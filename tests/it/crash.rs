@@ -61,7 +61,7 @@ async fn a_push_that_was_at_the_shop_when_kallback_was_killed_is_left_and_says_w
 #[tokio::test]
 async fn a_push_that_waited_for_its_time_when_kallback_was_killed_is_brought_at_that_time() {
     let site = Site::new().await;
-    site.shop.next(Act::reply(503).header("retry-after", "1"));
+    site.shop.next(Act::reply(503).header("retry-after", "3"));
     let purchase = Purchase::new();
     let callback = site.signed(Callback::push(&purchase), &purchase);
     let process = site.start(&[]).await;

@@ -59,7 +59,9 @@ impl Redelivery {
             match self.ledger.lease_due(free.len()).await {
                 Ok(claims) if claims.is_empty() => drop(self.unless_stopped(self.rest()).await),
                 Ok(claims) => {
-                    claims.into_iter().zip(free).for_each(|(claim, place)| self.bring(delivery(), claim, place))
+                    for (claim, place) in claims.into_iter().zip(free) {
+                        self.bring(delivery(), claim, place);
+                    }
                 }
                 Err(error) => {
                     self.telemetry.emit(Event::LedgerFailed { call: "lease_due", error: &error });

@@ -483,9 +483,16 @@ async fn a_database_without_a_free_connection_is_waited_for() {
     place.0.sql("create role guest login superuser");
     let first = Replica::with(&place, &Clock::system(), HASTY);
     first.ledger.first_contact().await.unwrap();
-    eventually(async || first.try_admit(&notice(Kind::Push, 1)).await.is_ok()).await;
-    let second = Replica::with(&place, &Clock::system(), HASTY);
-    let why = soon(second.ledger.first_contact()).await.unwrap_err();
+    let mut refused = None;
+    // The first one takes the places one after the other.
+    eventually(async || {
+        let second = Replica::with(&place, &Clock::system(), HASTY);
+        let contact = soon(second.ledger.first_contact()).await;
+        refused = contact.err().map(|why| (second, why));
+        refused.is_some()
+    })
+    .await;
+    let (second, why) = refused.unwrap();
     assert!(!why.is_lasting() && why.to_string().contains("53300"), "{why}");
     drop(first);
     until_it_claims_again(&second).await;

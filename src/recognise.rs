@@ -209,20 +209,32 @@ impl<'r> Found<'r> {
     /// What the shop most likely runs. In odd writing that cannot be known for certain, so the place with the stricter
     /// proof counts then: else a target that is two places would reach the one by the leniency of the other.
     fn best(rules: &'r [Compiled], shown: Clues, reading: &Reading<'_>) -> Option<Self> {
-        let mut all = Vec::new();
-        for rule in rules {
-            let places = rule.places.iter().filter(|(_, needs)| shown.meet(*needs));
-            all.extend(places.filter_map(|(place, _)| Some(Self { hit: place.hit(reading)?, rule, place })));
+        let mut likely: Option<Self> = None;
+        let mut strictest = 0;
+        for found in Self::all(rules, shown, reading) {
+            strictest = found.strictness().max(strictest);
+            if likely.is_none_or(|known| found.rank() > known.rank()) {
+                likely = Some(found);
+            }
         }
-        // The first of equals.
-        let likely = *all.iter().rev().max_by_key(|found| found.rank())?;
-        let is_stricter = |found: &&Self| {
+        let likely = likely?;
+        if strictest == likely.strictness() {
+            return Some(likely);
+        }
+        let is_stricter = |found: &Self| {
             found.strictness() > likely.strictness()
                 && !(found.hit.as_written && likely.hit.as_written)
                 && found.rule.yields == likely.rule.yields
         };
-        let stricter = all.iter().rev().filter(is_stricter).max_by_key(|found| (found.strictness(), found.rank()));
-        Some(stricter.copied().unwrap_or(likely))
+        let stricter = Self::all(rules, shown, reading).filter(is_stricter);
+        Some(stricter.max_by_key(|found| (found.strictness(), found.rank())).unwrap_or(likely))
+    }
+
+    fn all(rules: &'r [Compiled], shown: Clues, reading: &Reading<'_>) -> impl Iterator<Item = Self> {
+        rules.iter().flat_map(move |rule| {
+            let places = rule.places.iter().filter(move |(_, needs)| shown.meet(*needs));
+            places.filter_map(move |(place, _)| Some(Self { hit: place.hit(reading)?, rule, place }))
+        })
     }
 
     fn rank(&self) -> (bool, usize, bool) {

@@ -176,29 +176,22 @@ impl Condition {
     fn hit(&self, reading: &Reading<'_>) -> Option<Hit> {
         let (mut wins, mut disobeyed) = (true, None);
         for parameter in reading.parameters.iter().rev().filter(|parameter| parameter.name == self.name) {
-            let is_obeyed = parameter.origin != Origin::DecodedTwice && self.has_case_of(parameter);
             if let Some(as_written) = self.wanted.is_met_by(&parameter.value) {
                 let in_query = parameter.origin == Origin::Query;
                 let hit = Hit {
                     query_conditions: usize::from(in_query),
-                    obeyed_conditions: usize::from(in_query && is_obeyed),
-                    effective: wins && is_obeyed,
+                    obeyed_conditions: usize::from(in_query && parameter.is_obeyed),
+                    effective: wins && parameter.is_obeyed,
                     as_written: as_written && parameter.written_name == self.written_name.as_bytes(),
                 };
-                if is_obeyed {
+                if parameter.is_obeyed {
                     return Some(hit);
                 }
                 disobeyed = disobeyed.or(Some(hit));
             }
-            wins &= !is_obeyed;
+            wins &= !parameter.is_obeyed;
         }
         disobeyed
-    }
-
-    /// Whether the parameter is called so in PHP, where letter case counts. One without a writing of its own is.
-    fn has_case_of(&self, parameter: &Parameter<'_>) -> bool {
-        let written = parameter.written_name;
-        written.is_empty() || fold::is_same_name(&fold::decoded_form(written), self.written_name.as_bytes())
     }
 
     fn kept<'r>(&self, reading: &'r Reading<'_>, name: &str) -> Option<Cow<'r, [u8]>> {

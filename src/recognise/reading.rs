@@ -25,6 +25,8 @@ pub(super) struct Vocabulary {
     /// Rewrites of the enabled platforms.
     pub(super) rewrites: Vec<Rewrite>,
     names: Names,
+    /// The same in their own letter case, by number.
+    written: Vec<String>,
 }
 
 /// One target, read in every way.
@@ -58,6 +60,8 @@ pub(super) struct Parameter<'a> {
     pub(super) value: Cow<'a, [u8]>,
     /// Its name before decoding; empty if the name is no one's writing.
     pub(super) written_name: &'a [u8],
+    /// PHP takes it for the parameter that a rule asks for: letter case counts there, and nothing is decoded twice.
+    pub(super) is_obeyed: bool,
     /// Where it stands.
     pub(super) origin: Origin,
 }
@@ -102,7 +106,8 @@ impl Rewrite {
             let as_written = path.as_written && **segment == *self.marker.as_bytes();
             let mut add = |name: &'static str, value| {
                 let written_name = if as_written { name.as_bytes() } else { b"" };
-                parameters.push(Parameter { name: name.as_bytes(), value, written_name, origin: Origin::Path });
+                let name = name.as_bytes();
+                parameters.push(Parameter { name, value, written_name, is_obeyed: true, origin: Origin::Path });
             };
             if let Some((name, value)) = self.adds {
                 add(name, Cow::Borrowed(value.as_bytes()));
@@ -183,7 +188,10 @@ fn joined<'a>(segments: &[Cow<'a, [u8]>]) -> Cow<'a, [u8]> {
 impl Vocabulary {
     /// Some rule asks for this parameter.
     pub(super) fn add(&mut self, name: &str) {
-        self.names.add(&fold::name(name.as_bytes()));
+        let number = self.names.add(&fold::name(name.as_bytes()));
+        if number == self.written.len() {
+            self.written.push(name.to_owned());
+        }
     }
 
     fn read_pair<'a>(&'a self, pair: &'a [u8], parameters: &mut Vec<Parameter<'a>>) {
@@ -193,7 +201,9 @@ impl Vocabulary {
             let value = fold::decoded_form(written_value);
             self.push_decoded_twice(&fold::decoded_form(&once), &value, parameters);
         }
-        let Some(name) = self.known(&once) else { return };
+        let Some(number) = self.names.find(&once) else { return };
+        let name = self.names.text(number);
+        let is_obeyed = fold::is_same_name(&once, self.written[number].as_bytes());
         let value = fold::decoded_form(written_value);
         if memchr::memchr(b'%', &value).is_some() {
             self.push_decoded_twice(&once, &value, parameters);
@@ -202,16 +212,18 @@ impl Vocabulary {
             let (name, value) = name_and_value(&value[at + 1..]);
             if let Some(name) = self.known(name) {
                 let value = Cow::Owned(value.to_vec());
-                parameters.push(Parameter { name, value, written_name: b"", origin: Origin::Query });
+                let origin = Origin::Query;
+                parameters.push(Parameter { name, value, written_name: b"", is_obeyed: true, origin });
             }
         }
-        parameters.push(Parameter { name, value, written_name, origin: Origin::Query });
+        parameters.push(Parameter { name, value, written_name, is_obeyed, origin: Origin::Query });
     }
 
     fn push_decoded_twice<'a>(&'a self, name: &[u8], value: &[u8], parameters: &mut Vec<Parameter<'a>>) {
         if let Some(name) = self.known(name) {
             let value = Cow::Owned(fold::decoded_form(value).into_owned());
-            parameters.push(Parameter { name, value, written_name: b"", origin: Origin::DecodedTwice });
+            let origin = Origin::DecodedTwice;
+            parameters.push(Parameter { name, value, written_name: b"", is_obeyed: false, origin });
         }
     }
 

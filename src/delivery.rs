@@ -195,7 +195,7 @@ impl Delivery {
         let note = tried.as_ref().map_or_else(|why| (*why).to_owned(), Tried::note);
         let (mut pause, longest) = RECORD_AGAIN_AFTER;
         let written = loop {
-            match self.write(claim, &next, tried.as_ref().ok(), &note).await {
+            match self.write(claim, &self.in_sight(next), tried.as_ref().ok(), &note).await {
                 Ok(written) => break written,
                 Err((LedgerError::Lost(_), lost)) => return lost.forget(),
                 Err((_, back)) => claim = back,
@@ -207,6 +207,15 @@ impl Delivery {
             Next::Settled => {}
             Next::Again(_) => self.outage.ring(),
             Next::End(end) => self.telemetry.emit(Event::Ended { kind, record: id, end: end.name(), note: &note }),
+        }
+    }
+
+    /// When the ledger takes an outcome late, the wall clock may have been set back since the time was chosen. No pause
+    /// is longer than the longest.
+    fn in_sight(&self, next: Next) -> Next {
+        match next {
+            Next::Again(due) => Next::Again(due.min(self.clock.now() + self.longest_pause())),
+            Next::Settled | Next::End(_) => next,
         }
     }
 

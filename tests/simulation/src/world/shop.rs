@@ -197,10 +197,11 @@ impl World {
         }
     }
 
-    /// Keeps the connection for another request; not for ever, and at times not even for a moment.
+    /// Keeps the connection for another request; not for ever, and at times hardly for a moment. Not shorter: a reset may
+    /// take the reply along, and then the shop's 2xx was none that kallback could know of.
     fn keep_open(&mut self, number: u64) {
         let (gives_up, after, told_after) =
-            (self.chance.percent(40), self.chance.within(0..1_500), self.chance.within(0..40));
+            (self.chance.percent(40), self.chance.within(1..1_500), self.chance.within(0..40));
         let Some(connection) = self.connections.get_mut(&number) else { return };
         connection.received.clear();
         (connection.visit, connection.is_over, connection.sent) = (None, false, 0);

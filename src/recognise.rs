@@ -168,8 +168,8 @@ impl Recogniser {
 
     /// The callback that `target` (path and query as they came) reaches in the shop, if any.
     ///
-    /// If several rules hold, the one that more parameters of the query ask for wins, then the one that the shop
-    /// obeys among duplicates, then the first; but the one with the stricter proof, if the shop writes no such target.
+    /// If several rules hold, one that the shop obeys among duplicates wins, then the one that more parameters of the
+    /// query ask for, then the first; but the one with the stricter proof, if the shop writes no such target.
     pub fn recognise(&self, target: &str) -> Option<Recognised> {
         let shown = self.sieve.look_at(target.as_bytes())?;
         let reading = Reading::of(target.as_bytes(), &self.vocabulary);
@@ -221,11 +221,8 @@ impl<'r> Found<'r> {
         if strictest == likely.strictness() {
             return Some(likely);
         }
-        let is_stricter = |found: &Self| {
-            found.strictness() > likely.strictness()
-                && !(found.hit.as_written && likely.hit.as_written)
-                && found.rule.yields == likely.rule.yields
-        };
+        let is_stricter =
+            |found: &Self| found.strictness() > likely.strictness() && !(found.hit.as_written && likely.hit.as_written);
         let stricter = Self::all(rules, shown, reading).filter(is_stricter);
         Some(stricter.max_by_key(|found| (found.strictness(), found.rank())).unwrap_or(likely))
     }
@@ -237,8 +234,9 @@ impl<'r> Found<'r> {
         })
     }
 
-    fn rank(&self) -> (bool, usize, bool) {
-        (!self.rule.yields, self.hit.obeyed_conditions, self.hit.effective)
+    /// A rule yields to one that the shop runs, not to one that only looks so.
+    fn rank(&self) -> (bool, bool, usize) {
+        (self.hit.effective, !self.rule.yields, self.hit.obeyed_conditions)
     }
 
     fn strictness(&self) -> u8 {

@@ -42,9 +42,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let recognised = RECOGNISER.recognise(&target);
-    // In odd writing it is enough that it is taken for some callback: which one, nobody can be sure of.
-    let right =
-        recognised.as_ref().is_some_and(|recognised| recognised.respelled || is_of(&recognised.route.name, &handler));
+    let right = recognised.as_ref().is_some_and(|recognised| is_of(&recognised.route.name, &handler));
     let reached = || {
         let mut scan = RECOGNISER.form_scan(content_type.as_bytes(), &target)?;
         Some(scan.feed(body) || scan.finish())

@@ -103,11 +103,14 @@ impl Rewrite {
             if !segment.eq_ignore_ascii_case(self.marker.as_bytes()) {
                 continue;
             }
-            let as_written = path.as_written && **segment == *self.marker.as_bytes();
+            // A rewrite rule is a regular expression, in which letter case counts, and is tried on the path as it stands
+            // and decoded once.
+            let is_obeyed = **segment == *self.marker.as_bytes() && path.decoded < 2;
+            let as_written = path.as_written && is_obeyed;
             let mut add = |name: &'static str, value| {
                 let written_name = if as_written { name.as_bytes() } else { b"" };
                 let name = name.as_bytes();
-                parameters.push(Parameter { name, value, written_name, is_obeyed: true, origin: Origin::Path });
+                parameters.push(Parameter { name, value, written_name, is_obeyed, origin: Origin::Path });
             };
             if let Some((name, value)) = self.adds {
                 add(name, Cow::Borrowed(value.as_bytes()));

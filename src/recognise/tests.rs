@@ -238,6 +238,9 @@ fn a_target_that_is_two_places_in_odd_writing_has_to_prove_itself_for_the_strict
         let route = recogniser.recognise(target).unwrap().route;
         assert_eq!((route.kind, route.proof), (Kind::Authorization, Proof::Token(Mode::Enforce)), "{target}");
     }
+    let rest = "/wc-api//KCO_WC_Push/?rest_route=/klarna/v1/kec/notifications";
+    let rest = recogniser.recognise(rest).unwrap().route;
+    assert_eq!(rest.proof, Proof::Signature(Mode::Enforce), "a rule that yields gives no proof away");
     let by_php = recogniser.recognise("/wc-api/KP_WC_AUTHORIZATION/?wc-api=KCO_WC_Push").unwrap().route;
     assert_eq!((by_php.kind, by_php.proof), (Kind::Push, Proof::Token(Mode::Off)));
 }
@@ -260,6 +263,10 @@ fn a_parameter_in_the_wrong_letter_case_does_not_outdo_the_path() {
         name("/wc-api/KCO_WC_Push/?wc%2Dapi=WC_Gateway_Klarna_Checkout"),
         "woocommerce push WC_Gateway_Klarna_Checkout"
     );
+    for marker in ["WC-API", "wc%252Dapi"] {
+        let rest = format!("/{marker}/KCO_WC_Push/?rest_route=/klarna/v1/kec/notifications");
+        assert!(name(&rest).contains("notifications"), "{rest} is no rewrite, and there is nothing to yield to");
+    }
     let both = "/wc-api/KCO_WC_Push/?WC-API=kp_wc_authorization+kco_wc_push";
     assert_eq!(name(both), "woocommerce push KCO_WC_Push", "what PHP does not know stands in nobody's way");
     assert_eq!(name("/?WC-API=KCO_WC_Push"), "woocommerce push KCO_WC_Push", "other shops than PHP's may take it so");

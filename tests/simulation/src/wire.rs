@@ -142,10 +142,12 @@ struct Pipe {
     broken: bool,
     reader: Option<Waker>,
     from_kallback: Vec<u8>,
+    /// The effect by which the first of these bytes came.
+    sent_by: u64,
     /// kallback sends nothing more.
     shut: bool,
-    /// kallback closed it.
-    dropped: bool,
+    /// The effect by which kallback closed it.
+    dropped_by: Option<u64>,
 }
 
 /// kallback's end of a connection.
@@ -185,6 +187,12 @@ impl Wire {
         pipe.wake();
     }
 
+    /// Whether kallback closed it before it began to send what waits at `other`.
+    pub fn was_closed_before(&self, other: &Self) -> bool {
+        let sent_by = lock(&other.pipe).sent_by;
+        lock(&self.pipe).dropped_by.is_some_and(|dropped_by| dropped_by < sent_by)
+    }
+
     /// Takes what kallback sent.
     pub fn take(&self) -> Vec<u8> {
         std::mem::take(&mut lock(&self.pipe).from_kallback)
@@ -193,7 +201,7 @@ impl Wire {
     /// kallback closed it, or its sending half.
     pub fn is_closed(&self) -> bool {
         let pipe = lock(&self.pipe);
-        pipe.shut || pipe.dropped
+        pipe.shut || pipe.dropped_by.is_some()
     }
 }
 
@@ -235,6 +243,9 @@ impl AsyncWrite for End {
         if !self.bell.ring(Touched::Wire(self.number)) {
             return Poll::Pending;
         }
+        if pipe.from_kallback.is_empty() {
+            pipe.sent_by = self.bell.effects();
+        }
         pipe.from_kallback.extend(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -256,7 +267,7 @@ impl Drop for End {
     fn drop(&mut self) {
         let mut pipe = lock(&self.pipe);
         if self.bell.ring(Touched::Wire(self.number)) {
-            pipe.dropped = true;
+            pipe.dropped_by = Some(self.bell.effects());
         }
     }
 }

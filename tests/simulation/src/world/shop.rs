@@ -75,6 +75,7 @@ impl World {
     }
 
     pub(super) fn shop_hears(&mut self, number: u64) {
+        self.end_what_was_cut_before(number);
         let now = self.moment();
         let ledger_is_ill = self.ledger_ill_until_ms() >= now.ms;
         let is_down = matches!(self.mood, Mood::Refusing | Mood::Unreachable);
@@ -104,6 +105,15 @@ impl World {
         if connection.wire.is_closed() {
             self.close(number, VisitEnd::Cut);
         }
+    }
+
+    /// What kallback does at one instant is heard in the order of connections, not in its own. A call that it cut before
+    /// it began another one was over by then.
+    fn end_what_was_cut_before(&mut self, number: u64) {
+        let Some(heard) = self.connections.get(&number) else { return };
+        let is_cut = |other: &&Connection| other.visit.is_some() && other.wire.was_closed_before(&heard.wire);
+        let cut: Vec<u64> = self.connections.iter().filter(|(_, other)| is_cut(other)).map(|(cut, _)| *cut).collect();
+        cut.into_iter().for_each(|cut| self.close(cut, VisitEnd::Cut));
     }
 
     /// Decides what becomes of a request.

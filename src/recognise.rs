@@ -25,7 +25,7 @@ pub use form::FormScan;
 
 use crate::event::{Kind, Mode, Policy, Proof, Route, UrlFacts};
 use form::FormRules;
-use pattern::{Condition, Hit, Literal, Place, Segment, Shape};
+use pattern::{Condition, Hit, Likeness, Literal, Place, Segment, Shape};
 use presets::Preset;
 use reading::{Reading, Vocabulary};
 use sieve::{Clues, Sieve};
@@ -169,7 +169,7 @@ impl Recogniser {
     /// The callback that `target` (path and query as they came) reaches in the shop, if any.
     ///
     /// If several rules hold, one that the shop obeys among duplicates wins, then the one that more parameters of the
-    /// query ask for, then the first; but the one with the stricter proof, if the shop writes no such target.
+    /// query ask for, then the one that is more like what the shop writes, then the first; but the one with the stricter proof, if the shop writes no such target.
     pub fn recognise(&self, target: &str) -> Option<Recognised> {
         let shown = self.sieve.look_at(target.as_bytes())?;
         let reading = Reading::of(target.as_bytes(), &self.vocabulary);
@@ -181,7 +181,7 @@ impl Recogniser {
             (own, preset) => own.or(preset)?,
         };
         let url = rule.facts(place, &reading);
-        Some(Recognised { route: rule.route.clone(), url, respelled: !hit.as_written })
+        Some(Recognised { route: rule.route.clone(), url, respelled: hit.likeness < Likeness::AsWritten })
     }
 
     /// Looks for parameters in a form body that reach a callback although `target` (path and query as they came)
@@ -221,8 +221,10 @@ impl<'r> Found<'r> {
         if strictest == likely.strictness() {
             return Some(likely);
         }
-        let is_stricter =
-            |found: &Self| found.strictness() > likely.strictness() && !(found.hit.as_written && likely.hit.as_written);
+        let is_stricter = |found: &Self| {
+            found.strictness() > likely.strictness()
+                && found.hit.likeness.min(likely.hit.likeness) < Likeness::AsWritten
+        };
         let stricter = Self::all(rules, shown, reading).filter(is_stricter);
         Some(stricter.max_by_key(|found| (found.strictness(), found.rank())).unwrap_or(likely))
     }
@@ -235,8 +237,8 @@ impl<'r> Found<'r> {
     }
 
     /// A rule yields to one that the shop runs, not to one that only looks so.
-    fn rank(&self) -> (bool, bool, usize) {
-        (self.hit.effective, !self.rule.yields, self.hit.obeyed_conditions)
+    fn rank(&self) -> (bool, bool, usize, Likeness) {
+        (self.hit.effective, !self.rule.yields, self.hit.obeyed_conditions, self.hit.likeness)
     }
 
     fn strictness(&self) -> u8 {

@@ -158,6 +158,21 @@ pub(super) fn deletes_to(text: &[u8], wanted: &[u8]) -> bool {
     next.is_none()
 }
 
+/// `text` without tags, and without escapes: about what WordPress makes of a text field.
+pub(super) fn without_markup(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        match first {
+            b'<' => rest = memchr::memchr(b'>', after).map_or(&[], |end| &after[end + 1..]),
+            b'%' if escaped_byte(after).is_some() => rest = &after[2..],
+            _ => plain.push(*first),
+        }
+    }
+    plain
+}
+
 /// The byte whose two hex digits come first in `digits`.
 pub(super) fn escaped_byte(digits: &[u8]) -> Option<u8> {
     match digits {

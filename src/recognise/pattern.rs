@@ -88,8 +88,21 @@ pub(super) struct Hit {
     pub(super) obeyed_conditions: usize,
     /// Every condition was met by the parameter that wins in PHP.
     pub(super) effective: bool,
+    /// Of its parts, the one that is least like what the shop writes.
+    pub(super) likeness: Likeness,
+}
+
+/// How like a text is to the one that is wanted. The more, the greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Likeness {
+    /// Something can be deleted so that it remains; the same can be true of another text.
+    Hidden,
+    /// It remains when tags and escapes are deleted.
+    Marked,
+    /// It is the same after folding.
+    Folded,
     /// Nothing had to be folded.
-    pub(super) as_written: bool,
+    AsWritten,
 }
 
 impl Place {
@@ -104,11 +117,12 @@ impl Place {
 
     /// Whether the target is this place.
     pub(super) fn hit(&self, reading: &Reading<'_>) -> Option<Hit> {
-        let mut hit = Hit { query_conditions: 0, obeyed_conditions: 0, effective: true, as_written: true };
+        let likeness = Likeness::AsWritten;
+        let mut hit = Hit { query_conditions: 0, obeyed_conditions: 0, effective: true, likeness };
         if let Some(shape) = &self.path {
-            hit.as_written = reading.paths.iter().find_map(|path| {
+            hit.likeness = reading.paths.iter().find_map(|path| {
                 let (_, as_written) = shape.in_segments(&path.segments, Fold::Case)?;
-                Some(as_written && path.as_written)
+                Some(Likeness::of(as_written && path.as_written))
             })?;
         }
         for condition in &self.conditions {
@@ -116,10 +130,11 @@ impl Place {
             hit.query_conditions += met.query_conditions;
             hit.obeyed_conditions += met.obeyed_conditions;
             hit.effective &= met.effective;
-            hit.as_written &= met.as_written;
+            hit.likeness = hit.likeness.min(met.likeness);
         }
         // No shop writes half of a place into the path and half into the query.
-        hit.as_written &= hit.query_conditions == 0 || hit.query_conditions == self.conditions.len();
+        let is_in_one_part = hit.query_conditions == 0 || hit.query_conditions == self.conditions.len();
+        hit.likeness = hit.likeness.min(Likeness::of(is_in_one_part));
         Some(hit)
     }
 
@@ -150,6 +165,12 @@ impl Place {
     }
 }
 
+impl Likeness {
+    fn of(as_written: bool) -> Self {
+        if as_written { Self::AsWritten } else { Self::Folded }
+    }
+}
+
 impl Condition {
     /// A parameter `name` with exactly this value, letter case aside.
     pub(super) fn text(name: &str, value: &str) -> Self {
@@ -172,26 +193,28 @@ impl Condition {
         Self { name: fold::name(name.as_bytes()), written_name: name.into(), wanted }
     }
 
-    /// Any parameter of that name will do: which of several wins is the platform's business.
+    /// Any parameter of that name will do: which of several wins is the platform's business. The path is read in several
+    /// ways, but is one parameter.
     fn hit(&self, reading: &Reading<'_>) -> Option<Hit> {
-        let (mut wins, mut disobeyed) = (true, None);
+        let (mut wins, mut best) = (true, None);
         for parameter in reading.parameters.iter().rev().filter(|parameter| parameter.name == self.name) {
-            if let Some(as_written) = self.wanted.is_met_by(&parameter.value) {
-                let in_query = parameter.origin == Origin::Query;
+            let in_query = parameter.origin == Origin::Query;
+            if let Some(likeness) = self.wanted.is_met_by(&parameter.value) {
+                let has_its_name = parameter.written_name == self.written_name.as_bytes();
                 let hit = Hit {
                     query_conditions: usize::from(in_query),
                     obeyed_conditions: usize::from(in_query && parameter.is_obeyed),
                     effective: wins && parameter.is_obeyed,
-                    as_written: as_written && parameter.written_name == self.written_name.as_bytes(),
+                    likeness: likeness.min(Likeness::of(has_its_name)),
                 };
-                if parameter.is_obeyed {
-                    return Some(hit);
+                let rank = (parameter.is_obeyed, hit.effective, likeness);
+                if best.is_none_or(|(known, _)| rank > known) {
+                    best = Some((rank, hit));
                 }
-                disobeyed = disobeyed.or(Some(hit));
             }
-            wins &= !parameter.is_obeyed;
+            wins &= !(in_query && parameter.is_obeyed);
         }
-        disobeyed
+        best.map(|(_, hit)| hit)
     }
 
     fn kept<'r>(&self, reading: &'r Reading<'_>, name: &str) -> Option<Cow<'r, [u8]>> {
@@ -207,14 +230,15 @@ impl Condition {
 }
 
 impl Wanted {
-    /// Whether `value` is wanted, and then whether it is so as it stands.
-    fn is_met_by(&self, value: &[u8]) -> Option<bool> {
+    /// Whether `value` is wanted, and then how like it is.
+    fn is_met_by(&self, value: &[u8]) -> Option<Likeness> {
         match self {
-            Self::Anything => (!value.is_empty()).then_some(true),
-            Self::Text(text) => text.is(value, Fold::Case),
-            Self::Word(text) => text.is_left_of(value).then(|| text.written == value),
+            Self::Anything => (!value.is_empty()).then_some(Likeness::AsWritten),
+            Self::Text(text) => text.is(value, Fold::Case).map(Likeness::of),
+            Self::Word(text) => text.left_of(value),
             Self::Shape(shape, fold) => {
-                shape.in_segments(&split_value(value, *fold), *fold).map(|(_, as_written)| as_written)
+                let found = shape.in_segments(&split_value(value, *fold), *fold);
+                found.map(|(_, as_written)| Likeness::of(as_written))
             }
         }
     }
@@ -333,13 +357,16 @@ impl Literal {
     /// Whether deleting characters from `value` leaves this text: WordPress deletes all punctuation, and it takes tags
     /// and left-over escapes out of a name; whatever it can turn into the wanted name contains that name's letters in
     /// their order. PrestaShop takes what follows a `?` for further parameters.
-    fn is_left_of(&self, value: &[u8]) -> bool {
+    fn left_of(&self, value: &[u8]) -> Option<Likeness> {
+        if self.written == value {
+            return Some(Likeness::AsWritten);
+        }
         let is_all = |text: &[u8]| fold::letters(text).eq(self.letters.iter().copied());
-        let is_before = |end: usize| is_all(&value[..end]);
-        let has_more_to_delete = || memchr::memchr2(b'<', b'%', value).is_some();
-        is_all(value)
-            || memchr::memchr(b'?', value).is_some_and(is_before)
-            || (has_more_to_delete() && fold::deletes_to(value, &self.letters))
+        if is_all(value) || memchr::memchr(b'?', value).is_some_and(|end| is_all(&value[..end])) {
+            return Some(Likeness::Folded);
+        }
+        let is_hidden = memchr::memchr2(b'<', b'%', value).is_some() && fold::deletes_to(value, &self.letters);
+        is_hidden.then(|| if is_all(&fold::without_markup(value)) { Likeness::Marked } else { Likeness::Hidden })
     }
 
     /// Its letters and digits, in lower case.
@@ -411,7 +438,10 @@ mod tests {
     #[test]
     fn conditions_are_met_in_any_order_and_by_any_duplicate() {
         let hit = hit("?a=x&b", "/?b=1&a=X&a=y").unwrap();
-        assert_eq!(hit, Hit { query_conditions: 2, obeyed_conditions: 2, effective: false, as_written: false });
+        assert_eq!(
+            hit,
+            Hit { query_conditions: 2, obeyed_conditions: 2, effective: false, likeness: Likeness::Folded }
+        );
     }
 
     #[test]
@@ -424,9 +454,9 @@ mod tests {
 
     #[test]
     fn as_written_means_that_nothing_was_folded() {
-        assert!(hit("aB/c?d=E", "/x/aB/c/?d=E").unwrap().as_written);
+        assert_eq!(hit("aB/c?d=E", "/x/aB/c/?d=E").unwrap().likeness, Likeness::AsWritten);
         for respelled in ["/ab/c?d=E", "/aB//c?d=E", "/aB/%63?d=E", "/aB/c?d=e", "/aB/c?%64=E", "/x/../aB/c?d=E"] {
-            assert!(!hit("aB/c?d=E", respelled).unwrap().as_written, "{respelled}");
+            assert_eq!(hit("aB/c?d=E", respelled).unwrap().likeness, Likeness::Folded, "{respelled}");
         }
     }
 

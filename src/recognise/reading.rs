@@ -139,8 +139,9 @@ fn readings_of_path(path: &[u8]) -> Vec<Path<'_>> {
             Cow::Borrowed(path) => split(path).map(Cow::Borrowed).collect(),
             Cow::Owned(path) => owned(split(path)),
         };
-        // A regular expression that does not look at the end, as WordPress's for `wp-json`, stops at a line's end.
-        if let Some(end) = memchr::memchr(b'\n', &current) {
+        // A regular expression that does not look at the end, as WordPress's for `wp-json`, stops at a line's end, and PHP
+        // is handed the path behind the script as a text that ends at a NUL.
+        for end in [b'\n', 0].into_iter().filter_map(|end| memchr::memchr(end, &current)) {
             paths.push(Path { segments: owned(split(&current[..end])), decoded, as_written: false });
         }
         let has_dots = segments.iter().any(|segment| is_dots(segment));

@@ -87,6 +87,15 @@ fn what_the_shop_obeys_decides_among_several_hits() {
 }
 
 #[test]
+fn of_two_names_in_one_value_the_one_that_wordpress_leaves_is_meant() {
+    let recogniser = with(&["woocommerce"]);
+    let kind = |value: &str| recogniser.recognise(&format!("/index.php/wc-api/{value}")).unwrap().route.kind;
+    assert_eq!(kind("KCO_WC_Validation/%00%00push="), Kind::Validation, "the path behind the script ends at a NUL");
+    assert_eq!(kind("kco_wc_%3Cpush%3Evalidation"), Kind::Validation, "tags go");
+    assert_eq!(kind("kco_wc_push%3Cvalidation%3E"), Kind::Push);
+}
+
+#[test]
 fn other_platforms_spellings_are_closed_too() {
     for (preset, target, kind) in [
         ("opencart", "/seo/name?r%6Fute=extension%2Fpayment%2Fklarna_checkout%2Fpush", Kind::Push),

@@ -218,27 +218,16 @@ pub enum Proof {
     Signature(Mode),
 }
 
-/// How strictly the proof is demanded.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize)]
+/// How strictly the proof is demanded. The stricter, the greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Refuse what cannot prove itself.
-    Enforce,
-    /// Log and count what would be refused, and let it pass.
-    Observe,
     /// Do not look.
     Off,
-}
-
-impl Mode {
-    /// The stricter, the greater.
-    pub fn strictness(self) -> u8 {
-        match self {
-            Self::Enforce => 2,
-            Self::Observe => 1,
-            Self::Off => 0,
-        }
-    }
+    /// Log and count what would be refused, and let it pass.
+    Observe,
+    /// Refuse what cannot prove itself.
+    Enforce,
 }
 
 /// One recognised place where callbacks arrive, with all rules that hold there.

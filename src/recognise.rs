@@ -210,23 +210,22 @@ impl<'r> Found<'r> {
     /// proof counts then: else a target that is two places would reach the one by the leniency of the other.
     fn best(rules: &'r [Compiled], shown: Clues, reading: &Reading<'_>) -> Option<Self> {
         let mut likely: Option<Self> = None;
-        let mut strictest = 0;
+        let mut strictest = Mode::Off;
         for found in Self::all(rules, shown, reading) {
-            strictest = found.strictness().max(strictest);
+            strictest = found.mode().max(strictest);
             if likely.is_none_or(|known| found.rank() > known.rank()) {
                 likely = Some(found);
             }
         }
         let likely = likely?;
-        if strictest == likely.strictness() {
+        if strictest == likely.mode() {
             return Some(likely);
         }
         let is_stricter = |found: &Self| {
-            found.strictness() > likely.strictness()
-                && found.hit.likeness.min(likely.hit.likeness) < Likeness::AsWritten
+            found.mode() > likely.mode() && found.hit.likeness.min(likely.hit.likeness) < Likeness::AsWritten
         };
         let stricter = Self::all(rules, shown, reading).filter(is_stricter);
-        Some(stricter.max_by_key(|found| (found.strictness(), found.rank())).unwrap_or(likely))
+        Some(stricter.max_by_key(|found| (found.mode(), found.rank())).unwrap_or(likely))
     }
 
     fn all(rules: &'r [Compiled], shown: Clues, reading: &Reading<'_>) -> impl Iterator<Item = Self> {
@@ -241,9 +240,9 @@ impl<'r> Found<'r> {
         (self.hit.effective, !self.rule.yields, self.hit.obeyed_conditions, self.hit.likeness)
     }
 
-    fn strictness(&self) -> u8 {
+    fn mode(&self) -> Mode {
         let (Proof::Token(mode) | Proof::Signature(mode)) = self.rule.route.proof;
-        mode.strictness()
+        mode
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Path<'a> {
     pub(super) segments: Vec<Cow<'a, [u8]>>,
     /// How often it was decoded.
     pub(super) decoded: usize,
+    /// WordPress tries its rewrite rules on the path in this reading.
+    is_tried: bool,
     /// Nothing was folded to get here.
     pub(super) as_written: bool,
 }
@@ -103,9 +105,8 @@ impl Rewrite {
             if !segment.eq_ignore_ascii_case(self.marker.as_bytes()) {
                 continue;
             }
-            // A rewrite rule is a regular expression, in which letter case counts, and is tried on the path as it stands
-            // and decoded once.
-            let is_obeyed = **segment == *self.marker.as_bytes() && path.decoded < 2;
+            // A rewrite rule is a regular expression, in which letter case counts.
+            let is_obeyed = **segment == *self.marker.as_bytes() && path.is_tried;
             let as_written = path.as_written && is_obeyed;
             let mut add = |name: &'static str, value| {
                 let written_name = if as_written { name.as_bytes() } else { b"" };
@@ -129,6 +130,7 @@ impl Rewrite {
 fn readings_of_path(path: &[u8]) -> Vec<Path<'_>> {
     let mut paths = Vec::with_capacity(1);
     let mut current = Cow::Borrowed(path);
+    let behind_script = is_behind_script(path);
     // Twice at most: a front server that decodes, and the shop that decodes what it gets.
     for decoded in 0..3 {
         if decoded > 0 {
@@ -139,18 +141,35 @@ fn readings_of_path(path: &[u8]) -> Vec<Path<'_>> {
             Cow::Borrowed(path) => split(path).map(Cow::Borrowed).collect(),
             Cow::Owned(path) => owned(split(path)),
         };
-        // A regular expression that does not look at the end, as WordPress's for `wp-json`, stops at a line's end, and PHP
-        // is handed the path behind the script as a text that ends at a NUL.
-        for end in [b'\n', 0].into_iter().filter_map(|end| memchr::memchr(end, &current)) {
-            paths.push(Path { segments: owned(split(&current[..end])), decoded, as_written: false });
+        // A regular expression that does not look at the end, as WordPress's for `wp-json`, stops at a line's end, and
+        // PHP is handed the path behind the script as a text that ends at a NUL.
+        for end in [b'\n', END_OF_TEXT].into_iter().filter_map(|end| memchr::memchr(end, &current)) {
+            let is_handed_on = behind_script && current[end] == END_OF_TEXT;
+            let is_tried = is_handed_on && is_tried(&current[..end], path, decoded);
+            paths.push(Path { segments: owned(split(&current[..end])), decoded, is_tried, as_written: false });
         }
+        let is_cut = behind_script && memchr::memchr(END_OF_TEXT, &current).is_some();
+        let is_tried = !is_cut && is_tried(&current, path, decoded);
         let has_dots = segments.iter().any(|segment| is_dots(segment));
         if has_dots {
-            paths.push(Path { segments: without_dots(&segments), decoded, as_written: false });
+            paths.push(Path { segments: without_dots(&segments), decoded, is_tried, as_written: false });
         }
-        paths.push(Path { segments, decoded, as_written: decoded == 0 && !has_dots && is_tidy(path) });
+        let as_written = decoded == 0 && !has_dots && is_tidy(path);
+        paths.push(Path { segments, decoded, is_tried, as_written });
     }
     paths
+}
+
+/// Whether WordPress tries its rewrite rules on this reading of `path`: on the path as it stands and decoded once, and on
+/// what stands behind the script, which comes decoded. In a rule nothing stands for a line break but the end.
+fn is_tried(reading: &[u8], path: &[u8], decoded: usize) -> bool {
+    let is_one_line = memchr::memchr(b'\n', reading).is_none_or(|end| end + 1 == reading.len());
+    let comes_decoded = is_behind_script(path) && memchr::memchr(b'%', path).is_some();
+    is_one_line && if comes_decoded { decoded == 1 } else { decoded < 2 }
+}
+
+fn is_behind_script(path: &[u8]) -> bool {
+    path.starts_with(b"/index.php/")
 }
 
 /// `\` separates like `/`: Windows servers take it so.
@@ -252,6 +271,8 @@ pub(super) fn name_and_value(pair: &[u8]) -> (&[u8], &[u8]) {
         None => (pair, &[]),
     }
 }
+
+const END_OF_TEXT: u8 = 0;
 
 /// PrestaShop reads `controller=a?b=c` as `controller=a&b=c`.
 pub(super) const CARRIER: &[u8] = b"controller";

@@ -96,6 +96,26 @@ fn of_two_names_in_one_value_the_one_that_wordpress_leaves_is_meant() {
 }
 
 #[test]
+fn a_path_that_no_rewrite_rule_fits_leaves_the_query_its_route() {
+    let recogniser = with(&["woocommerce"]);
+    let kind = |path: &str| {
+        let target = format!("{path}?rest_route=/klarna/v1/kec/notifications");
+        recogniser.recognise(&target).unwrap().route.kind
+    };
+    assert_eq!(kind("/index.php/wc-api/kco_wc_push"), Kind::Push);
+    assert_eq!(kind("/index.php/wc-api/kco_wc_push%0A"), Kind::Push, "a rule's end may be before a last line break");
+    assert_eq!(kind("/index.php/wc-api/kco_wc_push%0Ax"), Kind::Webhook, "what stands behind the script comes decoded");
+    assert_eq!(kind("/index.php/x%0A/wc-api/kco_wc_push"), Kind::Webhook);
+    assert_eq!(kind("/index.php/x%00/wc-api/kco_wc_push"), Kind::Webhook, "and ends at a NUL");
+    assert_eq!(kind("/wc-api/kco%7F_wc_push%0A%00"), Kind::Push, "else the path is looked at as it stands");
+    assert_eq!(
+        kind("/index.php/wc-api/k%0Dco_wc_not_p_ush%D0"),
+        Kind::Webhook,
+        "a guess does not outdo what is certain"
+    );
+}
+
+#[test]
 fn other_platforms_spellings_are_closed_too() {
     for (preset, target, kind) in [
         ("opencart", "/seo/name?r%6Fute=extension%2Fpayment%2Fklarna_checkout%2Fpush", Kind::Push),

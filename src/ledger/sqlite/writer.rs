@@ -352,9 +352,10 @@ const OUTCOME_WAITS_AT_MOST: Duration = Duration::from_millis(10);
 /// Most writes of one group.
 const GROUP_MAX: usize = 512;
 
-/// The checkpointer copies when so many pages of the WAL are not copied yet: 8 MiB. Pages that changed more than once
-/// are copied once.
-const CHECKPOINT_PAGES: i32 = 2_048;
+/// The checkpointer copies when so many pages of the WAL are not copied yet: 2 MiB. Pages that changed more than once
+/// are copied once, which speaks for more; but commits wait while the disk takes what was copied, and the p99 of callbacks
+/// is as long as that (`benches/PROFILE-CALLBACKS.md`).
+const CHECKPOINT_PAGES: i32 = 512;
 
 /// From this size of the WAL on, in pages, it is to start anew: 32 MiB.
 const WAL_PAGES_LONG: i32 = 8_192;

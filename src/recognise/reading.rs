@@ -130,7 +130,7 @@ impl Rewrite {
 fn readings_of_path(path: &[u8]) -> Vec<Path<'_>> {
     let mut paths = Vec::with_capacity(1);
     let mut current = Cow::Borrowed(path);
-    let behind_script = is_behind_script(path);
+    let behind_script = path.starts_with(b"/index.php/");
     // Twice at most: a front server that decodes, and the shop that decodes what it gets.
     for decoded in 0..3 {
         if decoded > 0 {
@@ -141,15 +141,13 @@ fn readings_of_path(path: &[u8]) -> Vec<Path<'_>> {
             Cow::Borrowed(path) => split(path).map(Cow::Borrowed).collect(),
             Cow::Owned(path) => owned(split(path)),
         };
-        // A regular expression that does not look at the end, as WordPress's for `wp-json`, stops at a line's end, and
-        // PHP is handed the path behind the script as a text that ends at a NUL.
-        for end in [b'\n', END_OF_TEXT].into_iter().filter_map(|end| memchr::memchr(end, &current)) {
-            let is_handed_on = behind_script && current[end] == END_OF_TEXT;
-            let is_tried = is_handed_on && is_tried(&current[..end], path, decoded);
-            paths.push(Path { segments: owned(split(&current[..end])), decoded, is_tried, as_written: false });
+        // WordPress tries its rules on the path as it stands and decoded once; what stands behind the script comes decoded.
+        let comes_decoded = behind_script && memchr::memchr(b'%', path).is_some();
+        let mut is_tried = if comes_decoded { decoded == 1 } else { decoded < 2 };
+        if memchr::memchr2(b'\n', END_OF_TEXT, &current).is_some() {
+            paths.extend(cut_at_breaks(&current, decoded, is_tried && behind_script));
+            is_tried &= is_one_line(&current) && !(behind_script && current.contains(&END_OF_TEXT));
         }
-        let is_cut = behind_script && memchr::memchr(END_OF_TEXT, &current).is_some();
-        let is_tried = !is_cut && is_tried(&current, path, decoded);
         let has_dots = segments.iter().any(|segment| is_dots(segment));
         if has_dots {
             paths.push(Path { segments: without_dots(&segments), decoded, is_tried, as_written: false });
@@ -160,16 +158,19 @@ fn readings_of_path(path: &[u8]) -> Vec<Path<'_>> {
     paths
 }
 
-/// Whether WordPress tries its rewrite rules on this reading of `path`: on the path as it stands and decoded once, and on
-/// what stands behind the script, which comes decoded. In a rule nothing stands for a line break but the end.
-fn is_tried(reading: &[u8], path: &[u8], decoded: usize) -> bool {
-    let is_one_line = memchr::memchr(b'\n', reading).is_none_or(|end| end + 1 == reading.len());
-    let comes_decoded = is_behind_script(path) && memchr::memchr(b'%', path).is_some();
-    is_one_line && if comes_decoded { decoded == 1 } else { decoded < 2 }
+/// A regular expression that does not look at the end, as WordPress's for `wp-json`, stops at a line's end, and PHP is
+/// handed the path behind the script as a text that ends at a NUL.
+fn cut_at_breaks<'a>(path: &[u8], decoded: usize, is_handed_on: bool) -> impl Iterator<Item = Path<'a>> {
+    [b'\n', END_OF_TEXT].into_iter().filter_map(move |cut| {
+        let before = &path[..memchr::memchr(cut, path)?];
+        let is_tried = is_handed_on && cut == END_OF_TEXT && is_one_line(before);
+        Some(Path { segments: owned(split(before)), decoded, is_tried, as_written: false })
+    })
 }
 
-fn is_behind_script(path: &[u8]) -> bool {
-    path.starts_with(b"/index.php/")
+/// In WordPress's rules nothing stands for a line break but the end.
+fn is_one_line(text: &[u8]) -> bool {
+    memchr::memchr(b'\n', text).is_none_or(|end| end + 1 == text.len())
 }
 
 /// `\` separates like `/`: Windows servers take it so.

@@ -73,8 +73,8 @@ fn decoded(text: &[u8], plus_is_blank: bool) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// A parameter's name as PHP files it: leading blanks go, it ends at a NUL, and what cannot stand in a variable's
-/// name becomes `_`. In lower case.
+/// A parameter's name as PHP files it, byte by byte: leading blanks go, it ends at a NUL, and what cannot stand in a
+/// variable's name becomes `_`. In lower case.
 #[derive(Debug, Default)]
 pub(super) struct Name {
     text: Vec<u8>,
@@ -112,14 +112,12 @@ impl Name {
 
 /// The whole of a decoded name, folded like [`Name`].
 pub(super) fn name(decoded: &[u8]) -> Vec<u8> {
-    let mut name = Name { text: Vec::with_capacity(decoded.len()), ended: false };
-    decoded.iter().for_each(|&byte| name.push(byte, usize::MAX));
-    name.text
+    lower(filed_name(decoded)).collect()
 }
 
 /// Whether [`name`] makes `wanted` of `decoded`.
 pub(super) fn is_name(decoded: &[u8], wanted: &[u8]) -> bool {
-    filed_name(decoded).map(|byte| byte.to_ascii_lowercase()).eq(wanted.iter().copied())
+    lower(filed_name(decoded)).eq(wanted.iter().copied())
 }
 
 /// Whether PHP files both decoded names alike. Letter case counts.
@@ -134,7 +132,11 @@ fn filed_name(decoded: &[u8]) -> impl Iterator<Item = u8> + '_ {
 
 /// The letters and digits of `text`, in lower case.
 pub(super) fn letters(text: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    text.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase)
+    lower(text.iter().copied().filter(u8::is_ascii_alphanumeric))
+}
+
+fn lower(text: impl Iterator<Item = u8>) -> impl Iterator<Item = u8> {
+    text.map(|byte| byte.to_ascii_lowercase())
 }
 
 /// `text` without blanks and control characters at its ends: a regular expression's `$` also matches before a last
@@ -212,7 +214,11 @@ mod tests {
             ("%4%77c", "%4wc"),
             ("%zz%41%", "%zza%"),
         ] {
-            assert_eq!(name(&decoded_form(written.as_bytes())), filed.as_bytes(), "{written}");
+            let decoded = decoded_form(written.as_bytes());
+            assert_eq!(name(&decoded), filed.as_bytes(), "{written}");
+            let mut piecemeal = Name::default();
+            decoded.iter().for_each(|&byte| piecemeal.push(byte, usize::MAX));
+            assert_eq!(piecemeal.text(), filed.as_bytes(), "{written}");
         }
     }
 

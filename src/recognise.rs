@@ -17,6 +17,7 @@ mod reading;
 mod sieve;
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -169,7 +170,8 @@ impl Recogniser {
     /// The callback that `target` (path and query as they came) reaches in the shop, if any.
     ///
     /// If several rules hold, one that the shop obeys among duplicates wins, then the one that more parameters of the
-    /// query ask for, then the one that is more like what the shop writes, then the first; but the one with the stricter proof, if the shop writes no such target.
+    /// query ask for, then the one that is more like what the shop writes, then the first; but the one with the stricter
+    /// proof, if the shop writes no such target.
     pub fn recognise(&self, target: &str) -> Option<Recognised> {
         let shown = self.sieve.look_at(target.as_bytes())?;
         let reading = Reading::of(target.as_bytes(), &self.vocabulary);
@@ -225,7 +227,8 @@ impl<'r> Found<'r> {
             found.mode() > likely.mode() && found.hit.likeness.min(likely.hit.likeness) < Likeness::AsWritten
         };
         let stricter = Self::all(rules, shown, reading).filter(is_stricter);
-        Some(stricter.max_by_key(|found| (found.mode(), found.rank())).unwrap_or(likely))
+        // The first of equals, as above.
+        Some(stricter.min_by_key(|found| Reverse((found.mode(), found.rank()))).unwrap_or(likely))
     }
 
     fn all(rules: &'r [Compiled], shown: Clues, reading: &Reading<'_>) -> impl Iterator<Item = Self> {

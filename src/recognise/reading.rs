@@ -131,6 +131,8 @@ fn readings_of_path(path: &[u8]) -> Vec<Path<'_>> {
     let mut paths = Vec::with_capacity(1);
     let mut current = Cow::Borrowed(path);
     let behind_script = path.starts_with(b"/index.php/");
+    // What stands behind the script comes decoded.
+    let comes_decoded = behind_script && memchr::memchr(b'%', path).is_some();
     // Twice at most: a front server that decodes, and the shop that decodes what it gets.
     for decoded in 0..3 {
         if decoded > 0 {
@@ -141,8 +143,7 @@ fn readings_of_path(path: &[u8]) -> Vec<Path<'_>> {
             Cow::Borrowed(path) => split(path).map(Cow::Borrowed).collect(),
             Cow::Owned(path) => owned(split(path)),
         };
-        // WordPress tries its rules on the path as it stands and decoded once; what stands behind the script comes decoded.
-        let comes_decoded = behind_script && memchr::memchr(b'%', path).is_some();
+        // WordPress tries its rules on the path as it stands and decoded once.
         let mut is_tried = if comes_decoded { decoded == 1 } else { decoded < 2 };
         if memchr::memchr2(b'\n', END_OF_TEXT, &current).is_some() {
             paths.extend(cut_at_breaks(&current, decoded, is_tried && behind_script));

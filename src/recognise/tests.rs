@@ -241,6 +241,9 @@ fn a_target_that_is_two_places_in_odd_writing_has_to_prove_itself_for_the_strict
     let rest = "/wc-api//KCO_WC_Push/?rest_route=/klarna/v1/kec/notifications";
     let rest = recogniser.recognise(rest).unwrap().route;
     assert_eq!(rest.proof, Proof::Signature(Mode::Enforce), "a rule that yields gives no proof away");
+    let several = "/wc-api/kco_wc_push%3Cnotificationvalidation%3E";
+    let several = recogniser.recognise(several).unwrap().route;
+    assert_eq!(several.kind, Kind::Validation, "the first of those that are as strict");
     let by_php = recogniser.recognise("/wc-api/KP_WC_AUTHORIZATION/?wc-api=KCO_WC_Push").unwrap().route;
     assert_eq!((by_php.kind, by_php.proof), (Kind::Push, Proof::Token(Mode::Off)));
 }

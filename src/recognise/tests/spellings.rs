@@ -111,7 +111,7 @@ fn a_path_that_no_rewrite_rule_fits_leaves_the_query_its_route() {
     assert_eq!(
         kind("/index.php/wc-api/k%0Dco_wc_not_p_ush%D0"),
         Kind::Webhook,
-        "a guess does not outdo what is certain"
+        "nor does what it hides as it stands outdo the route"
     );
 }
 

@@ -255,6 +255,9 @@ pub struct UrlFacts {
     /// The parameters that choose what the shop does (`kco-action`, `key`, `cl`, …), in a fixed order, decoded,
     /// with everything else that the preset lists left out.
     pub routing: String,
+    /// Tags or escapes have to be deleted from a value before it names a callback, and then it may be several: no shop
+    /// writes such a URL, and which handler it runs there is hard to foretell.
+    pub is_ambiguous: bool,
 }
 
 /// What makes a token unique: derived from the shop session it was minted for.

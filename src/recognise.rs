@@ -15,6 +15,7 @@ mod pieces;
 mod presets;
 mod reading;
 mod sieve;
+mod wordpress;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -27,7 +28,7 @@ pub use form::FormScan;
 use crate::event::{Kind, Mode, Policy, Proof, Route, UrlFacts};
 use form::FormRules;
 use pattern::{Condition, Hit, Likeness, Literal, Place, Segment, Shape};
-use presets::Preset;
+use presets::{Preset, Turn};
 use reading::{Reading, Vocabulary};
 use sieve::{Clues, Sieve};
 
@@ -121,7 +122,7 @@ struct Compiled {
     route: Arc<Route>,
     /// With what the first look has to show of each.
     places: Vec<(Place, Clues)>,
-    yields: bool,
+    turn: Turn,
     subject: Option<Sought>,
     routing: Vec<Sought>,
 }
@@ -151,6 +152,7 @@ impl Recogniser {
             let rules = preset.rules.iter().map(|rule| Compiled::preset(rule, preset, &settings.overrides));
             recogniser.presets.extend(rules);
             recogniser.vocabulary.rewrites.extend(preset.rewrites);
+            recogniser.vocabulary.routers.extend(preset.router);
             forms.add(preset);
         }
         recogniser.forms = Arc::new(forms);
@@ -182,7 +184,9 @@ impl Recogniser {
             (Some(own), Some(preset)) if preset.hit.query_conditions > own.hit.query_conditions => preset,
             (own, preset) => own.or(preset)?,
         };
-        let url = rule.facts(place, &reading);
+        let is_ambiguous =
+            hit.likeness == Likeness::Disguised && Found::is_one_of_several(&self.presets, shown, &reading);
+        let url = UrlFacts { is_ambiguous, ..rule.facts(place, &reading) };
         Some(Recognised { route: rule.route.clone(), url, respelled: hit.likeness < Likeness::AsWritten })
     }
 
@@ -231,6 +235,11 @@ impl<'r> Found<'r> {
         Some(stricter.min_by_key(|found| Reverse((found.mode(), found.rank()))).unwrap_or(likely))
     }
 
+    fn is_one_of_several(rules: &'r [Compiled], shown: Clues, reading: &Reading<'_>) -> bool {
+        let mut routes = Self::all(rules, shown, reading).map(|found| &found.rule.route);
+        routes.next().is_some_and(|first| routes.any(|other| !Arc::ptr_eq(first, other)))
+    }
+
     fn all(rules: &'r [Compiled], shown: Clues, reading: &Reading<'_>) -> impl Iterator<Item = Self> {
         rules.iter().flat_map(move |rule| {
             let places = rule.places.iter().filter(move |(_, needs)| shown.meet(*needs));
@@ -238,9 +247,9 @@ impl<'r> Found<'r> {
         })
     }
 
-    /// A rule yields to one that the shop runs, not to one that only looks so.
-    fn rank(&self) -> (bool, bool, usize, Likeness) {
-        (self.hit.effective, !self.rule.yields, self.hit.obeyed_conditions, self.hit.likeness)
+    /// An earlier turn counts only if the shop runs that rule, not if it only looks so.
+    fn rank(&self) -> (bool, Reverse<Turn>, usize, Likeness) {
+        (self.hit.effective, Reverse(self.rule.turn), self.hit.obeyed_conditions, self.hit.likeness)
     }
 
     fn mode(&self) -> Mode {
@@ -258,7 +267,7 @@ impl Compiled {
         Self {
             route: Arc::new(route),
             places: rule.places.iter().map(|text| (Place::parse(text), Clues::default())).collect(),
-            yields: rule.yields,
+            turn: rule.turn,
             subject: rule.subject.map(Sought::new),
             routing: rule.routing.iter().map(|name| Sought::new(name)).collect(),
         }
@@ -280,7 +289,7 @@ impl Compiled {
                 Place { path: Some(Shape { anywhere, segments, open: false }), conditions },
                 Clues::default(),
             )],
-            yields: false,
+            turn: Turn::First,
             subject: kept.or(own.subject_parameter.as_deref()).map(Sought::new),
             routing: Vec::new(),
         }
@@ -303,7 +312,8 @@ impl Compiled {
             routing.extend([gap, &sought.written, "="]);
             routing.extend(percent_encode(&value, &ESCAPED_IN_ROUTING));
         }
-        UrlFacts { subject: subject.map(|subject| String::from_utf8_lossy(&subject).into_owned()), routing }
+        let subject = subject.map(|subject| String::from_utf8_lossy(&subject).into_owned());
+        UrlFacts { subject, routing, is_ambiguous: false }
     }
 }
 

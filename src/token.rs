@@ -97,6 +97,9 @@ pub enum Refusal {
     /// The webhook's signature is absent or wrong.
     #[error("bad_signature")]
     BadSignature,
+    /// The URL hides several callbacks in markup.
+    #[error("ambiguous")]
+    Ambiguous,
 }
 
 impl Refusal {
@@ -112,6 +115,7 @@ impl Refusal {
             Self::WrongFamily => "wrong_family",
             Self::Overused => "overused",
             Self::BadSignature => "bad_signature",
+            Self::Ambiguous => "ambiguous",
         }
     }
 }
@@ -216,6 +220,10 @@ impl Guard {
     pub fn admit(&self, route: &Arc<Route>, url: UrlFacts, target: &str, now: UnixMillis) -> Result<Admitted, Refusal> {
         let Cut { target, found } = cut(target, &self.parameter);
         let verdict = match route.proof {
+            // Before all else: no proof says which of several handlers its URL is for.
+            Proof::Token(mode) | Proof::Signature(mode) if url.is_ambiguous => {
+                demand(mode, || Err(Refusal::Ambiguous))?
+            }
             Proof::Token(mode) => demand(mode, || self.prove(found, route.family, now))?,
             Proof::Signature(_) => Verdict { proof: None, observed: None },
         };
@@ -233,12 +241,12 @@ impl Guard {
         let Admitted { route, url, target, token, observed } = admitted;
         let Received { method, headers, body } = received;
         let signed = match route.proof {
-            Proof::Token(_) => Verdict { proof: None, observed },
+            Proof::Token(_) => Verdict { proof: None, observed: None },
             Proof::Signature(mode) => demand(mode, || self.signatures.check(&headers, &body))?,
         };
         Ok(Authentic {
             proven: token.is_some() || signed.proof.is_some(),
-            observed: signed.observed,
+            observed: observed.or(signed.observed),
             parts: Parts {
                 identity: event::identify(&route, &url, &target, &body),
                 route,
@@ -556,6 +564,23 @@ mod tests {
     }
 
     #[test]
+    fn no_proof_is_worth_anything_on_an_ambiguous_url() {
+        let target = format!("/p?kallback={}", guard().mint(&ticket("s")).unwrap());
+        let admit = |proof| {
+            let url = UrlFacts { is_ambiguous: true, ..UrlFacts::default() };
+            guard().admit(&route(proof), url, &target, NOW)
+        };
+        for proof in [Proof::Token, Proof::Signature] {
+            assert_eq!(admit(proof(Mode::Enforce)).err(), Some(Refusal::Ambiguous));
+            assert_eq!(admit(proof(Mode::Off)).unwrap().observed(), None);
+            let observed = admit(proof(Mode::Observe)).unwrap();
+            assert_eq!((observed.observed(), observed.proven()), (Some(Refusal::Ambiguous), false));
+            let authentic = guard().authenticate(observed, received(&[], "")).unwrap();
+            assert_eq!((authentic.observed(), authentic.proven()), (Some(Refusal::Ambiguous), false));
+        }
+    }
+
+    #[test]
     fn a_webhook_needs_no_token_but_its_signature() {
         // printf '{"a": 1}' | openssl dgst -sha256 -hmac demo-signing-key-0001
         let signed = "52dc3bf98060e5f4da4b7a55a96c0dfa9c7e41c452ff570344b998290883b5ba";
@@ -570,7 +595,7 @@ mod tests {
 
     #[test]
     fn another_token_in_the_url_does_not_make_a_push_another_notice() {
-        let known = UrlFacts { subject: Some("order-1".into()), routing: "push".into() };
+        let known = UrlFacts { subject: Some("order-1".into()), routing: "push".into(), is_ambiguous: false };
         let fingerprint = |url: &UrlFacts, session: &str| {
             let target = format!("/push?id=order-1&kallback={}", guard().mint(&ticket(session)).unwrap());
             let admitted = guard().admit(&route(Proof::Token(Mode::Enforce)), url.clone(), &target, NOW).unwrap();

@@ -22,7 +22,7 @@ fuzz_target!(|input: &[u8]| {
         policy: kind.defaults(),
         failure_texts: Vec::new(),
     };
-    let url = UrlFacts { subject: subject.map(str::to_owned), routing: routing.to_owned() };
+    let url = UrlFacts { subject: subject.map(str::to_owned), routing: routing.to_owned(), is_ambiguous: false };
     let of = |target: &str, body: &[u8]| identify(&route, &url, target, &Bytes::copy_from_slice(body));
 
     let first = of("/p", body);

@@ -30,9 +30,12 @@ function variables_of_path(): array
     $info = trim($info, '/');
     $requested = $info !== '' && !preg_match('|^.*index\.php$|', $info) ? $info : ($path === 'index.php' ? '' : $path);
     $rules = [
-        '^(?:index\.php/)?wp-json/?$' => ['rest_route' => null],
-        '^(?:index\.php/)?wp-json/(.*)?' => ['rest_route' => 1],
-        '^(?:.?.+?/)?wc-api(/(.*))?/?$' => ['wc-api' => 2],
+        '^wp-json/?$' => ['rest_route' => null],
+        '^wp-json/(.*)?' => ['rest_route' => 1],
+        '^index\.php/wp-json/?$' => ['rest_route' => null],
+        '^index\.php/wp-json/(.*)?' => ['rest_route' => 1],
+        '^wc-api(/(.*))?/?$' => ['wc-api' => 2],
+        '^(.?.+?)/wc-api(/(.*))?/?$' => ['wc-api' => 3],
     ];
     foreach ($rules as $rule => $variables) {
         if (preg_match("#$rule#", $requested, $found) || preg_match("#$rule#", urldecode($requested), $found)) {

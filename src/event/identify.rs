@@ -154,7 +154,11 @@ mod tests {
     }
 
     fn url(subject: &str, routing: &str) -> UrlFacts {
-        UrlFacts { subject: (!subject.is_empty()).then(|| subject.to_owned()), routing: routing.to_owned() }
+        UrlFacts {
+            subject: (!subject.is_empty()).then(|| subject.to_owned()),
+            routing: routing.to_owned(),
+            ..UrlFacts::default()
+        }
     }
 
     fn of(kind: Kind, url: &UrlFacts, body: impl AsRef<[u8]>) -> Identity {

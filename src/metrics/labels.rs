@@ -117,6 +117,7 @@ pub(super) const TOKEN_RESULTS: &[&str] = &[
     "wrong_family",
     "overused",
     "bad_signature",
+    "ambiguous",
 ];
 
 /// Label `result` of `kallback_token_checks_total` for refusals that were let pass.
@@ -130,6 +131,7 @@ pub(super) const TOKEN_RESULTS_OBSERVED: &[&str] = &[
     "observed_wrong_family",
     "observed_overused",
     "observed_bad_signature",
+    "observed_ambiguous",
 ];
 
 /// Label `state` of `kallback_duplicates_total`.
@@ -197,6 +199,7 @@ mod tests {
             Refusal::WrongFamily,
             Refusal::Overused,
             Refusal::BadSignature,
+            Refusal::Ambiguous,
         ] {
             let name = refusal.to_string();
             assert!(TOKEN_RESULTS.contains(&name.as_str()), "{name}");

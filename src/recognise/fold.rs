@@ -148,6 +148,12 @@ pub(super) fn trimmed(text: &[u8]) -> &[u8] {
     &text[start..end]
 }
 
+/// `text` without slashes at its end, as WordPress looks at a REST route.
+pub(super) fn without_trailing_slashes(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| !matches!(byte, b'/' | b'\\')).map_or(0, |last| last + 1);
+    &text[..end]
+}
+
 /// Whether deleting characters from `text` can leave exactly `wanted` (lower-case letters and digits).
 pub(super) fn deletes_to(text: &[u8], wanted: &[u8]) -> bool {
     let mut rest = wanted.iter();
@@ -158,21 +164,6 @@ pub(super) fn deletes_to(text: &[u8], wanted: &[u8]) -> bool {
         }
     }
     next.is_none()
-}
-
-/// `text` without tags, and without escapes: about what WordPress makes of a text field.
-pub(super) fn without_markup(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, after @ ..] = rest {
-        rest = after;
-        match first {
-            b'<' => rest = memchr::memchr(b'>', after).map_or(&[], |end| &after[end + 1..]),
-            b'%' if escaped_byte(after).is_some() => rest = &after[2..],
-            _ => plain.push(*first),
-        }
-    }
-    plain
 }
 
 /// The byte whose two hex digits come first in `digits`.

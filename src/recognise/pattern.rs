@@ -14,7 +14,7 @@
 use std::borrow::Cow;
 
 use super::fold::{self, Fold};
-use super::reading::{Origin, Parameter, Reading};
+use super::reading::{Origin, Reading};
 
 /// A path and the conditions on the query.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,10 +95,8 @@ pub(super) struct Hit {
 /// How like a text is to the one that is wanted. The more, the greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Likeness {
-    /// Something can be deleted so that it remains; the same can be true of another text.
-    Hidden,
-    /// It remains when tags and escapes are deleted.
-    Marked,
+    /// Tags or escapes have to be deleted so that it remains. Which other texts may remain as well, only the shop knows.
+    Disguised,
     /// It is the same after folding.
     Folded,
     /// Nothing had to be folded.
@@ -124,6 +122,7 @@ impl Place {
                 let (_, as_written) = shape.in_segments(&path.segments, Fold::Case)?;
                 Some(Likeness::of(as_written && path.as_written))
             })?;
+            hit.effective = !(reading.is_routed && self.conditions.is_empty());
         }
         for condition in &self.conditions {
             let met = condition.hit(reading)?;
@@ -220,12 +219,11 @@ impl Condition {
     fn kept<'r>(&self, reading: &'r Reading<'_>, name: &str) -> Option<Cow<'r, [u8]>> {
         let Wanted::Shape(shape, fold) = &self.wanted else { return None };
         let values = reading.parameters.iter().rev().filter(|parameter| parameter.name == self.name);
-        let kept = |parameter: &Parameter<'_>| {
-            let segments = split_value(&parameter.value, *fold);
+        let kept = |segments: Vec<Cow<'_, [u8]>>| {
             let (start, _) = shape.in_segments(&segments, *fold)?;
             shape.kept(&segments, start, name).map(|segment| Cow::Owned(segment.into_owned()))
         };
-        values.into_iter().find_map(kept)
+        values.into_iter().flat_map(|parameter| splits(&parameter.value, *fold)).find_map(kept)
     }
 }
 
@@ -237,7 +235,7 @@ impl Wanted {
             Self::Text(text) => text.is(value, Fold::Case).map(Likeness::of),
             Self::Word(text) => text.left_of(value),
             Self::Shape(shape, fold) => {
-                let found = shape.in_segments(&split_value(value, *fold), *fold);
+                let found = splits(value, *fold).find_map(|segments| shape.in_segments(&segments, *fold));
                 found.map(|(_, as_written)| Likeness::of(as_written))
             }
         }
@@ -365,8 +363,8 @@ impl Literal {
         if is_all(value) || memchr::memchr(b'?', value).is_some_and(|end| is_all(&value[..end])) {
             return Some(Likeness::Folded);
         }
-        let is_hidden = memchr::memchr2(b'<', b'%', value).is_some() && fold::deletes_to(value, &self.letters);
-        is_hidden.then(|| if is_all(&fold::without_markup(value)) { Likeness::Marked } else { Likeness::Hidden })
+        let has_markup = memchr::memchr2(b'<', b'%', value).is_some();
+        (has_markup && fold::deletes_to(value, &self.letters)).then_some(Likeness::Disguised)
     }
 
     /// Its letters and digits, in lower case.
@@ -380,17 +378,20 @@ impl Literal {
     }
 }
 
-fn split_value(value: &[u8], fold: Fold) -> Vec<Cow<'_, [u8]>> {
-    match fold {
-        Fold::Case => {
-            let segments = value.split(|byte| matches!(byte, b'/' | b'\\'));
-            segments.filter(|segment| !segment.is_empty()).map(Cow::Borrowed).collect()
-        }
-        Fold::Letters => {
-            let segments = value.split(|&byte| byte == b'/');
-            segments.filter(|segment| fold::letters(segment).next().is_some()).map(Cow::Borrowed).collect()
-        }
-    }
+/// All ways to split a value into segments.
+fn splits(value: &[u8], fold: Fold) -> impl Iterator<Item = Vec<Cow<'_, [u8]>>> {
+    let is_text = move |segment: &&[u8]| match fold {
+        Fold::Case => !segment.is_empty(),
+        Fold::Letters => fold::letters(segment).next().is_some(),
+    };
+    let value = fold::without_trailing_slashes(value);
+    let split = move |separators: &[u8]| {
+        let segments = value.split(|byte| separators.contains(byte)).filter(is_text);
+        segments.map(Cow::Borrowed).collect()
+    };
+    // `\` is punctuation for those who delete that, and for the others what it is in a path.
+    let may_separate = fold == Fold::Case && memchr::memchr(b'\\', value).is_some();
+    [may_separate.then(|| split(b"/\\")), Some(split(b"/"))].into_iter().flatten()
 }
 
 #[cfg(test)]

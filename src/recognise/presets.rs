@@ -7,7 +7,7 @@ mod others;
 mod php;
 mod woocommerce;
 
-use super::reading::Rewrite;
+use super::reading::{Rewrite, Router};
 use crate::event::{Family, Kind, Mode, Proof, Redelivery, Route};
 
 /// All presets, in the order of the documentation.
@@ -41,6 +41,8 @@ pub(super) struct Preset {
     pub(super) rules: &'static [Rule],
     /// Rewrites of the platform that turn the path into parameters.
     pub(super) rewrites: &'static [Rewrite],
+    /// What its own router makes of a path.
+    pub(super) router: Option<Router>,
     /// Parameters that the platform also takes from a posted form.
     pub(super) form_fields: &'static [FormField],
 }
@@ -67,10 +69,18 @@ pub(super) struct Rule {
     pub(super) subject: Option<&'static str>,
     /// Parameters and kept segments that choose what the handler does.
     pub(super) routing: &'static [&'static str],
-    /// The platform serves its other handlers first.
-    pub(super) yields: bool,
+    /// When the platform comes to it.
+    pub(super) turn: Turn,
     redelivery: Option<Redelivery>,
     failure_texts: &'static [&'static str],
+}
+
+/// When a platform comes to a handler, on its way through a request. The later, the greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Turn {
+    First,
+    Second,
+    Last,
 }
 
 /// The names of all presets.
@@ -102,7 +112,7 @@ impl Rule {
             places,
             subject: None,
             routing: &[],
-            yields: false,
+            turn: Turn::First,
             redelivery: None,
             failure_texts: &[],
         }
@@ -116,9 +126,9 @@ impl Rule {
         Self { routing: names, ..self }
     }
 
-    /// If the URL asks for another handler too, that one runs and this one does not.
-    const fn yielding(self) -> Self {
-        Self { yields: true, ..self }
+    /// If the URL asks for a handler of an earlier turn too, that one runs and this one does not.
+    const fn served(self, turn: Turn) -> Self {
+        Self { turn, ..self }
     }
 
     /// The handler does harm when it is called again: kallback never does that by itself.

@@ -9,7 +9,7 @@ use super::fold;
 use super::names::Names;
 
 /// A rewrite of the shop that turns part of the path into parameters: `…/wc-api/X` is `?wc-api=X`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Rewrite {
     /// The segment behind which the parameters' values stand.
     pub(super) marker: &'static str,
@@ -17,6 +17,20 @@ pub(super) struct Rewrite {
     pub(super) adds: Option<(&'static str, &'static str)>,
     /// The parameters that the following segments become; the last one gets all that is left.
     pub(super) parameters: &'static [&'static str],
+    /// The shop obeys what follows any marker in its own letter case. Else its [`Router`] says what it obeys.
+    pub(super) is_obeyed: bool,
+}
+
+/// Says what a platform makes of a path, as it came.
+pub(super) type Router = fn(&[u8]) -> Option<Routed<'_>>;
+
+/// A parameter that the shop makes of the path.
+#[derive(Debug)]
+pub(super) struct Routed<'a> {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// Its value; borrowed if it stands so in the path.
+    pub(super) value: Cow<'a, [u8]>,
 }
 
 /// What the enabled rules want to know of a target.
@@ -24,6 +38,8 @@ pub(super) struct Rewrite {
 pub(super) struct Vocabulary {
     /// Rewrites of the enabled platforms.
     pub(super) rewrites: Vec<Rewrite>,
+    /// Routers of the enabled platforms.
+    pub(super) routers: Vec<Router>,
     names: Names,
     /// The same in their own letter case, by number.
     written: Vec<String>,
@@ -32,12 +48,14 @@ pub(super) struct Vocabulary {
 /// One target, read in every way.
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
-    /// The path: as it stands, decoded once, decoded twice, and each of these without dot segments and without what
-    /// follows a line break.
+    /// The path: as it stands, decoded once, decoded twice, and each of these without dot segments, without what follows
+    /// a line break, and with `\` as a letter.
     pub(super) paths: Vec<Path<'a>>,
     /// Those that the path becomes by a [`Rewrite`], then the query's in their order: with PHP the last of a name
     /// wins. Only those that some rule asks for.
     pub(super) parameters: Vec<Parameter<'a>>,
+    /// A router made a parameter of the path, which then is no place of its own.
+    pub(super) is_routed: bool,
 }
 
 /// The path in one reading.
@@ -47,8 +65,6 @@ pub(super) struct Path<'a> {
     pub(super) segments: Vec<Cow<'a, [u8]>>,
     /// How often it was decoded.
     pub(super) decoded: usize,
-    /// WordPress tries its rewrite rules on the path in this reading.
-    is_tried: bool,
     /// Nothing was folded to get here.
     pub(super) as_written: bool,
 }
@@ -88,8 +104,13 @@ impl<'a> Reading<'a> {
         for path in &paths {
             vocabulary.rewrites.iter().for_each(|rewrite| rewrite.apply(path, &mut parameters));
         }
+        let is_as_written = paths.iter().any(|path| path.as_written);
+        let count = parameters.len();
+        let routed = vocabulary.routers.iter().filter_map(|router| router(path));
+        parameters.extend(routed.map(|routed| routed.parameter(is_as_written)));
+        let is_routed = parameters.len() > count;
         vocabulary.names.each_candidate(query, |pair| vocabulary.read_pair(pair, &mut parameters));
-        Self { paths, parameters }
+        Self { paths, parameters, is_routed }
     }
 
     /// The value that the shop sees under `name`, which is in the form of [`fold::name`].
@@ -106,7 +127,8 @@ impl Rewrite {
                 continue;
             }
             // A rewrite rule is a regular expression, in which letter case counts.
-            let is_obeyed = **segment == *self.marker.as_bytes() && path.is_tried;
+            let has_its_case = **segment == *self.marker.as_bytes() && path.decoded < 2;
+            let is_obeyed = has_its_case && self.is_obeyed;
             let as_written = path.as_written && is_obeyed;
             let mut add = |name: &'static str, value| {
                 let written_name = if as_written { name.as_bytes() } else { b"" };
@@ -127,12 +149,18 @@ impl Rewrite {
     }
 }
 
+impl<'a> Routed<'a> {
+    fn parameter(self, path_is_as_written: bool) -> Parameter<'a> {
+        let as_written = path_is_as_written && matches!(self.value, Cow::Borrowed(_));
+        let written_name = if as_written { self.name.as_bytes() } else { b"" };
+        let (name, value) = (self.name.as_bytes(), self.value);
+        Parameter { name, value, written_name, is_obeyed: true, origin: Origin::Path }
+    }
+}
+
 fn readings_of_path(path: &[u8]) -> Vec<Path<'_>> {
     let mut paths = Vec::with_capacity(1);
     let mut current = Cow::Borrowed(path);
-    let behind_script = path.starts_with(b"/index.php/");
-    // What stands behind the script comes decoded.
-    let comes_decoded = behind_script && memchr::memchr(b'%', path).is_some();
     // Twice at most: a front server that decodes, and the shop that decodes what it gets.
     for decoded in 0..3 {
         if decoded > 0 {
@@ -143,40 +171,37 @@ fn readings_of_path(path: &[u8]) -> Vec<Path<'_>> {
             Cow::Borrowed(path) => split(path).map(Cow::Borrowed).collect(),
             Cow::Owned(path) => owned(split(path)),
         };
-        // WordPress tries its rules on the path as it stands and decoded once.
-        let mut is_tried = if comes_decoded { decoded == 1 } else { decoded < 2 };
-        if memchr::memchr2(b'\n', END_OF_TEXT, &current).is_some() {
-            paths.extend(cut_at_breaks(&current, decoded, is_tried && behind_script));
-            is_tried &= is_one_line(&current) && !(behind_script && current.contains(&END_OF_TEXT));
+        if current.contains(&b'\\') {
+            let segments = owned(segments_of(fold::without_trailing_slashes(&current), b"/"));
+            paths.push(Path { segments, decoded, as_written: false });
         }
+        paths.extend(cut_at_breaks(&current, decoded));
         let has_dots = segments.iter().any(|segment| is_dots(segment));
         if has_dots {
-            paths.push(Path { segments: without_dots(&segments), decoded, is_tried, as_written: false });
+            paths.push(Path { segments: without_dots(&segments), decoded, as_written: false });
         }
         let as_written = decoded == 0 && !has_dots && is_tidy(path);
-        paths.push(Path { segments, decoded, is_tried, as_written });
+        paths.push(Path { segments, decoded, as_written });
     }
     paths
 }
 
 /// A regular expression that does not look at the end, as WordPress's for `wp-json`, stops at a line's end, and PHP is
 /// handed the path behind the script as a text that ends at a NUL.
-fn cut_at_breaks<'a>(path: &[u8], decoded: usize, is_handed_on: bool) -> impl Iterator<Item = Path<'a>> {
+fn cut_at_breaks<'a>(path: &[u8], decoded: usize) -> impl Iterator<Item = Path<'a>> {
     [b'\n', END_OF_TEXT].into_iter().filter_map(move |cut| {
         let before = &path[..memchr::memchr(cut, path)?];
-        let is_tried = is_handed_on && cut == END_OF_TEXT && is_one_line(before);
-        Some(Path { segments: owned(split(before)), decoded, is_tried, as_written: false })
+        Some(Path { segments: owned(split(before)), decoded, as_written: false })
     })
-}
-
-/// In WordPress's rules nothing stands for a line break but the end.
-fn is_one_line(text: &[u8]) -> bool {
-    memchr::memchr(b'\n', text).is_none_or(|end| end + 1 == text.len())
 }
 
 /// `\` separates like `/`: Windows servers take it so.
 fn split(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|byte| matches!(byte, b'/' | b'\\')).filter(|segment| !segment.is_empty())
+    segments_of(path, br"/\")
+}
+
+fn segments_of<'p>(path: &'p [u8], separators: &[u8]) -> impl Iterator<Item = &'p [u8]> {
+    path.split(|byte| separators.contains(byte)).filter(|segment| !segment.is_empty())
 }
 
 fn owned<'a, 's>(segments: impl Iterator<Item = &'s [u8]>) -> Vec<Cow<'a, [u8]>> {
@@ -320,7 +345,12 @@ mod tests {
 
     #[test]
     fn a_rewrite_makes_parameters_of_the_path() {
-        let rewrite = Rewrite { marker: "module", adds: Some(("fc", "module")), parameters: &["module", "controller"] };
+        let rewrite = Rewrite {
+            marker: "module",
+            adds: Some(("fc", "module")),
+            parameters: &["module", "controller"],
+            is_obeyed: true,
+        };
         let vocabulary = vocabulary(&["x"], vec![rewrite]);
         let reading = Reading::of(b"/en/Module/m/c/d?y=2&x=1", &vocabulary);
         let found: Vec<_> = reading.parameters.iter().map(|p| (p.name, &*p.value, p.origin == Origin::Path)).collect();

@@ -100,6 +100,10 @@ async fn why_a_callback_would_be_refused_is_said() {
         let said: Value = serde_json::from_str(&out).unwrap();
         assert_eq!((code, &said["verdict"], &said["refusal"]), (0, &"observed".into(), &refusal.into()), "{out}");
     }
+    let two_names = format!("/wc-api/kp_wc_authorization%3Ckco_wc_push?kallback={good}");
+    let (code, out, _) = told(site.command_of("explain").args(["POST", &two_names])).await;
+    assert_eq!(code, 1);
+    assert!(out.contains("refused with 403 as ambiguous: behind tags or escapes"), "{out}");
     let (code, out, _) = told(site.command_of("explain").args(["POST", "/wp-json/klarna/v1/kec/notifications"])).await;
     assert_eq!(code, 1);
     assert!(out.contains("refused with 403 as bad_signature") && out.contains("the shop never hears of it"), "{out}");

@@ -46,6 +46,7 @@ async fn only_the_right_token_opens_and_every_wrong_one_is_refused_alike() {
         ("repeated", callback.clone().with_token(&right).with_token(&right)),
         ("repeated", callback.clone().with_token(&right).with_parameter("k%61llback", "x")),
         ("repeated", callback.clone().with_token(&right).with_parameter("%20kallback", "")),
+        ("ambiguous", callback.clone().with_target("/wc-api/kp_wc_authorization%3Ckco_wc_push").with_token(&right)),
     ];
     let over_http2 = world.klarna().over_http2(&world.authority);
     for (why, callback) in refused {

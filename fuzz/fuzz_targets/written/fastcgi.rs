@@ -49,24 +49,24 @@ impl Php {
     }
 
     /// What the script prints for a POST of this form to this target.
-    pub fn post(&mut self, target: &str, path_info: Option<&str>, content_type: &str, body: &[u8]) -> String {
+    pub fn post(&mut self, target: &str, path_info: Option<&[u8]>, content_type: &str, body: &[u8]) -> String {
         let query = target.split_once('?').map_or("", |(_, query)| query);
         let length = body.len().to_string();
         let script = self.script.to_string_lossy().into_owned();
         let mut params = Vec::new();
         for (name, value) in [
-            ("SCRIPT_FILENAME", script.as_str()),
-            ("REQUEST_METHOD", "POST"),
-            ("REQUEST_URI", target),
-            ("QUERY_STRING", query),
-            ("CONTENT_TYPE", content_type),
-            ("CONTENT_LENGTH", &length),
+            ("SCRIPT_FILENAME", script.as_bytes()),
+            ("REQUEST_METHOD", b"POST"),
+            ("REQUEST_URI", target.as_bytes()),
+            ("QUERY_STRING", query.as_bytes()),
+            ("CONTENT_TYPE", content_type.as_bytes()),
+            ("CONTENT_LENGTH", length.as_bytes()),
             ("PATH_INFO", path_info.unwrap_or_default()),
         ] {
             push_length(name.len(), &mut params);
             push_length(value.len(), &mut params);
             params.extend_from_slice(name.as_bytes());
-            params.extend_from_slice(value.as_bytes());
+            params.extend_from_slice(value);
         }
         let mut request = record(BEGIN, &BEGIN_BODY);
         for (kind, content) in [(PARAMS, params.as_slice()), (STDIN, body)] {

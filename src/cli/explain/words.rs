@@ -146,6 +146,9 @@ fn reason(refusal: Refusal, settings: &Settings) -> String {
         Refusal::WrongFamily => "it was minted for URLs of another API",
         Refusal::Overused => "it came with too many sessions",
         Refusal::BadSignature => "klarna-signature is absent, or not that of the body",
+        Refusal::Ambiguous => {
+            "behind tags or escapes its URL hides the names of several callbacks; no shop writes that"
+        }
     };
     text.to_owned()
 }

@@ -7,6 +7,7 @@ use crate::event::{Family, Kind};
 pub(super) static SOLIDUS: Preset = Preset {
     name: "solidus",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[
         Rule::payments(
@@ -21,6 +22,7 @@ pub(super) static SOLIDUS: Preset = Preset {
 pub(super) static OPTIMIZELY: Preset = Preset {
     name: "optimizely",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[
         Rule::checkout(Kind::Push, "klarnacheckout/cart/push", &["klarnacheckout/cart/{cart}/push"])
@@ -54,6 +56,7 @@ pub(super) static OPTIMIZELY: Preset = Preset {
 pub(super) static UMBRACO: Preset = Preset {
     name: "umbraco",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[Rule::new(
         Family::HostedPage,
@@ -69,6 +72,7 @@ pub(super) static UMBRACO: Preset = Preset {
 pub(super) static SAP_COMMERCE: Preset = Preset {
     name: "sap_commerce",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[
         Rule::payments(
@@ -96,6 +100,7 @@ pub(super) static SAP_COMMERCE: Preset = Preset {
 pub(super) static SALESFORCE: Preset = Preset {
     name: "salesforce",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[
         Rule::payments(
@@ -130,6 +135,7 @@ pub(super) static SALESFORCE: Preset = Preset {
 pub(super) static SALEOR: Preset = Preset {
     name: "saleor",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[Rule::payments(
         Kind::Authorization,
@@ -143,6 +149,7 @@ pub(super) static SALEOR: Preset = Preset {
 pub(super) static MEDUSA: Preset = Preset {
     name: "medusa",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[
         Rule::checkout(Kind::Push, "klarna/push", &["klarna/push"]),

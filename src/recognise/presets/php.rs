@@ -12,6 +12,7 @@ const fn field(name: &'static str) -> FormField {
 pub(super) static MAGENTO2: Preset = Preset {
     name: "magento2",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[
         // Two pushes at once, or a second one after a failure, cancelled good orders in versions before 12.1.
@@ -34,6 +35,7 @@ pub(super) static MAGENTO2: Preset = Preset {
 pub(super) static MAGENTO1: Preset = Preset {
     name: "magento1",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[
         // A late push for an order that the shop does not find may cancel it at Klarna.
@@ -64,6 +66,7 @@ pub(super) static MAGENTO1: Preset = Preset {
 pub(super) static OXID: Preset = Preset {
     name: "oxid",
     rewrites: &[],
+    router: None,
     form_fields: &[field("cl")],
     rules: &[
         Rule::checkout(Kind::Push, "KlarnaAcknowledge", &["?cl=KlarnaAcknowledge"])
@@ -87,7 +90,13 @@ pub(super) static OXID: Preset = Preset {
 
 pub(super) static PRESTASHOP: Preset = Preset {
     name: "prestashop",
-    rewrites: &[Rewrite { marker: "module", adds: Some(("fc", "module")), parameters: &["module", "controller"] }],
+    rewrites: &[Rewrite {
+        marker: "module",
+        adds: Some(("fc", "module")),
+        parameters: &["module", "controller"],
+        is_obeyed: true,
+    }],
+    router: None,
     form_fields: &[field("fc"), field("module"), field("controller")],
     rules: &[
         Rule::payments(
@@ -128,6 +137,7 @@ pub(super) static PRESTASHOP: Preset = Preset {
 pub(super) static SHOPWARE6: Preset = Preset {
     name: "shopware6",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[
         // The segment is the cart's own secret and therefore not kept.
@@ -141,6 +151,7 @@ pub(super) static SHOPWARE6: Preset = Preset {
 pub(super) static OPENCART: Preset = Preset {
     name: "opencart",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[
         Rule::checkout(Kind::Push, "klarna_checkout/push", &["?route~payment/klarna_checkout/push/**"])
@@ -169,6 +180,7 @@ pub(super) static OPENCART: Preset = Preset {
 pub(super) static SYLIUS: Preset = Preset {
     name: "sylius",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[Rule::checkout(Kind::Push, "klarna-checkout/push", &["klarna-checkout/push"]).subject("klarna_order_id")],
 };
@@ -178,6 +190,7 @@ pub(super) static SYLIUS: Preset = Preset {
 pub(super) static SYLIUS_PAYUM: Preset = Preset {
     name: "sylius_payum",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[Rule::payments(Kind::Authorization, "payment/notify", &["payment/notify/*"])],
 };
@@ -185,6 +198,7 @@ pub(super) static SYLIUS_PAYUM: Preset = Preset {
 pub(super) static DRUPAL: Preset = Preset {
     name: "drupal",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[
         Rule::payments(Kind::Push, "commerce_klarna_payments", &["commerce_klarna_payments/{order}/{gateway}/push"])
@@ -206,6 +220,7 @@ pub(super) static DRUPAL: Preset = Preset {
 pub(super) static CONTAO: Preset = Preset {
     name: "contao",
     rewrites: &[],
+    router: None,
     form_fields: &[],
     rules: &[
         Rule::checkout(Kind::Push, "kco/push", &["kco/push/{id}"]).subject("id"),

@@ -1,13 +1,19 @@
 //! WooCommerce. Everything but the REST routes arrives at `wc-api`, which WordPress takes from the path, the query or
-//! a posted form, and whose value it strips of punctuation and letter case. It is served before anything else.
+//! a posted form, and whose value it strips of punctuation and letter case. It is served before anything else, and REST
+//! routes before any page.
 
-use super::{FormField, Preset, Rule};
+use super::{FormField, Preset, Rule, Turn};
 use crate::event::{Family, Kind};
 use crate::recognise::reading::Rewrite;
+use crate::recognise::wordpress;
 
 pub(super) static WOOCOMMERCE: Preset = Preset {
     name: "woocommerce",
-    rewrites: &[Rewrite { marker: "wc-api", adds: None, parameters: &["wc-api"] }],
+    rewrites: &[
+        Rewrite { marker: "wc-api", adds: None, parameters: &["wc-api"], is_obeyed: false },
+        Rewrite { marker: "wp-json", adds: None, parameters: &["rest_route"], is_obeyed: false },
+    ],
+    router: Some(wordpress::routed),
     form_fields: &[FormField { name: "wc-api", any_value: true }, FormField { name: "rest_route", any_value: false }],
     rules: &[
         // Klarna for WooCommerce.
@@ -20,7 +26,7 @@ pub(super) static WOOCOMMERCE: Preset = Preset {
             "klarna/v1/kec/notifications",
             &["klarna/v1/kec/notifications", "?rest_route=klarna/v1/kec/notifications"],
         )
-        .yielding(),
+        .served(Turn::Second),
         // Kustom Checkout, all versions. One handler serves orders and changed subscriptions; `kco-action` and `key`
         // tell them apart.
         Rule::checkout(Kind::Push, "KCO_WC_Push", &["?wc-api~KCO_WC_Push"])
@@ -45,7 +51,7 @@ pub(super) static WOOCOMMERCE: Preset = Preset {
             &["kcowc/v1/address/{id}", "?rest_route=kcowc/v1/address/{id}"],
         )
         .subject("id")
-        .yielding(),
+        .served(Turn::Second),
         // The gateway of 2018. Its `sid` is the shopper's session and stays out of what is kept.
         Rule::checkout(Kind::Push, "WC_Gateway_Klarna_Checkout", &["?wc-api~WC_Gateway_Klarna_Checkout"])
             .subject("klarna_order")
@@ -55,6 +61,6 @@ pub(super) static WOOCOMMERCE: Preset = Preset {
             "WC_Gateway_Klarna_Order_Validate",
             &["?wc-api~WC_Gateway_Klarna_Order_Validate"],
         ),
-        Rule::checkout(Kind::AddressUpdate, "address_update", &["?address_update=yes&sid"]).yielding(),
+        Rule::checkout(Kind::AddressUpdate, "address_update", &["?address_update=yes&sid"]).served(Turn::Last),
     ],
 };

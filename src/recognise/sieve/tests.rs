@@ -6,7 +6,7 @@ fn sieve() -> Sieve {
     for text in places {
         sieve.add(&Place::parse(text));
     }
-    sieve.add_rewrite(&Rewrite { marker: "m", adds: None, parameters: &["pay"] });
+    sieve.add_rewrite(&Rewrite { marker: "m", adds: None, parameters: &["pay"], is_obeyed: true });
     sieve
 }
 

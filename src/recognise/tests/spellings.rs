@@ -71,10 +71,14 @@ fn rest_routes_are_found_under_every_name_of_their_parameter() {
     }
 }
 
+/// What a WooCommerce shop receives there.
+fn kind(target: &str) -> Kind {
+    static WOOCOMMERCE: LazyLock<Recogniser> = LazyLock::new(|| with(&["woocommerce"]));
+    WOOCOMMERCE.recognise(target).unwrap_or_else(|| panic!("{target}: missed")).route.kind
+}
+
 #[test]
 fn what_the_shop_obeys_decides_among_several_hits() {
-    let recogniser = with(&["woocommerce"]);
-    let kind = |target: &str| recogniser.recognise(target).unwrap().route.kind;
     assert_eq!(kind("/wc-api/KP_WC_AUTHORIZATION?wc-api=kco_wc_push"), Kind::Push);
     assert_eq!(kind("/?wc-api=kp_wc_authorization&wc-api=kco_wc_push"), Kind::Push);
     assert_eq!(kind("/?wc-api=kco_wc_push&wc-api=kp_wc_authorization"), Kind::Authorization);
@@ -87,12 +91,54 @@ fn what_the_shop_obeys_decides_among_several_hits() {
 }
 
 #[test]
-fn of_two_names_in_one_value_the_one_that_wordpress_leaves_is_meant() {
+fn of_several_names_that_markup_hides_in_one_value_none_is_believed() {
     let recogniser = with(&["woocommerce"]);
-    let kind = |value: &str| recogniser.recognise(&format!("/index.php/wc-api/{value}")).unwrap().route.kind;
-    assert_eq!(kind("KCO_WC_Validation/%00%00push="), Kind::Validation, "the path behind the script ends at a NUL");
-    assert_eq!(kind("kco_wc_%3Cpush%3Evalidation"), Kind::Validation, "tags go");
-    assert_eq!(kind("kco_wc_push%3Cvalidation%3E"), Kind::Push);
+    let found = |value: &str| recogniser.recognise(&format!("/index.php/wc-api/{value}")).unwrap();
+    for value in [
+        "kco_wc_%3Cpush%3Evalidation",
+        "kco_wc_push%3Cvalidation%3E",
+        "kco_wc_push%3C%3C!--%3Ekp_wc_authorization",
+        "KCO_WC_%41Push%25validation",
+    ] {
+        assert!(found(value).url.is_ambiguous, "{value}");
+    }
+    for value in ["kco_wc_%3Cpush", "kco_wc_push%20", "kco_wc_%3Cb%3Epush%3C/b%3E", "kco_wc_push"] {
+        assert!(!found(value).url.is_ambiguous, "{value}");
+        assert_eq!(found(value).route.kind, Kind::Push, "{value}");
+    }
+    assert_eq!(
+        found("KCO_WC_Validation/%00%00push=").route.kind,
+        Kind::Validation,
+        "behind the script it ends at a NUL"
+    );
+    let two_places = recogniser.recognise("/wc-api/kp_wc_authorization/?wc-api=kco_wc_push").unwrap();
+    assert!(!two_places.url.is_ambiguous && two_places.route.kind == Kind::Push, "the query outdoes the path");
+}
+
+#[test]
+fn of_several_handlers_the_one_that_wordpress_comes_to_first_runs() {
+    let rest = "rest_route=/klarna/v1/kec/notifications";
+    let page = "address_update=yes&sid=1";
+    assert_eq!(kind(&format!("/?{page}&{rest}")), Kind::Webhook);
+    assert_eq!(kind(&format!("/wp-json/kcowc/v1/address/1?{page}")), Kind::CountryChange);
+    assert_eq!(kind(&format!("/wp-json/kcowc/v1/address/1?{rest}")), Kind::Webhook, "the query outdoes the path");
+    assert_eq!(kind(&format!("/wp-json/x/wc-api/kco_wc_push?{rest}")), Kind::Webhook, "the first rule that fits wins");
+    assert_eq!(kind("/./wc-api/kp_wc_authorization/x/wc-api/kco_wc_push"), Kind::Push);
+    assert_eq!(kind("/index.php/wp-json/kcowc/v1/address/1%0A/klarna/v1/kec/notifications"), Kind::CountryChange);
+}
+
+#[test]
+fn an_id_may_have_any_character_but_a_slash() {
+    for target in [
+        "/wp-json/kcowc/v1/address/a%5Cb",
+        "/?rest_route=/kcowc/v1/address/a%5Cb",
+        "/x/kcowc/v1/address/a%5Cb",
+        "/wp-json/kcowc/v1/address/a\\b\\",
+    ] {
+        assert_eq!(kind(target), Kind::CountryChange, "{target}");
+    }
+    let behind_script = "/index.php/wp-json/klarna/v1/kec/notifications";
+    assert_eq!(kind(&format!("{behind_script}%3Fx")), Kind::Webhook, "WordPress cuts what stands behind the script");
 }
 
 #[test]

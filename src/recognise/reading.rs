@@ -172,8 +172,7 @@ fn readings_of_path(path: &[u8]) -> Vec<Path<'_>> {
             Cow::Owned(path) => owned(split(path)),
         };
         if current.contains(&b'\\') {
-            let segments = owned(segments_of(fold::without_trailing_slashes(&current), b"/"));
-            paths.push(Path { segments, decoded, as_written: false });
+            paths.push(Path { segments: owned(segments_of(&current, b"/")), decoded, as_written: false });
         }
         paths.extend(cut_at_breaks(&current, decoded));
         let has_dots = segments.iter().any(|segment| is_dots(segment));

@@ -219,11 +219,16 @@ impl Condition {
     fn kept<'r>(&self, reading: &'r Reading<'_>, name: &str) -> Option<Cow<'r, [u8]>> {
         let Wanted::Shape(shape, fold) = &self.wanted else { return None };
         let values = reading.parameters.iter().rev().filter(|parameter| parameter.name == self.name);
-        let kept = |segments: Vec<Cow<'_, [u8]>>| {
+        let kept = |value: &Cow<'_, [u8]>, segments: Vec<Cow<'_, [u8]>>| {
             let (start, _) = shape.in_segments(&segments, *fold)?;
-            shape.kept(&segments, start, name).map(|segment| Cow::Owned(segment.into_owned()))
+            let segment = shape.kept(&segments, start, name)?;
+            // What stands in the path as it came is not decoded yet.
+            let is_decoded = matches!(value, Cow::Owned(_));
+            Some(Cow::Owned(if is_decoded { segment.into_owned() } else { fold::decoded_path(&segment).into_owned() }))
         };
-        values.into_iter().flat_map(|parameter| splits(&parameter.value, *fold)).find_map(kept)
+        let all = values.into_iter().map(|parameter| &parameter.value);
+        all.flat_map(|value| splits(value, *fold).map(move |segments| (value, segments)))
+            .find_map(|(value, segments)| kept(value, segments))
     }
 }
 

@@ -101,14 +101,19 @@ impl<'a> Reading<'a> {
         let (path, query) = path_and_query(target);
         let paths = readings_of_path(path);
         let mut parameters = Vec::with_capacity(4);
-        for path in &paths {
-            vocabulary.rewrites.iter().for_each(|rewrite| rewrite.apply(path, &mut parameters));
-        }
         let is_as_written = paths.iter().any(|path| path.as_written);
-        let count = parameters.len();
-        let routed = vocabulary.routers.iter().filter_map(|router| router(path));
-        parameters.extend(routed.map(|routed| routed.parameter(is_as_written)));
-        let is_routed = parameters.len() > count;
+        let routed = vocabulary.routers.iter().find_map(|router| router(path));
+        let routed = routed.map(|routed| routed.parameter(is_as_written));
+        for path in &paths {
+            let mut add = |parameter: Parameter<'a>| {
+                if !routed.as_ref().is_some_and(|routed| routed.is_same(&parameter)) {
+                    parameters.push(parameter);
+                }
+            };
+            vocabulary.rewrites.iter().for_each(|rewrite| rewrite.apply(path, &mut add));
+        }
+        let is_routed = routed.is_some();
+        parameters.extend(routed);
         vocabulary.names.each_candidate(query, |pair| vocabulary.read_pair(pair, &mut parameters));
         Self { paths, parameters, is_routed }
     }
@@ -121,7 +126,7 @@ impl<'a> Reading<'a> {
 }
 
 impl Rewrite {
-    fn apply<'a>(&self, path: &Path<'a>, parameters: &mut Vec<Parameter<'a>>) {
+    fn apply<'a>(&self, path: &Path<'a>, found: &mut impl FnMut(Parameter<'a>)) {
         for (at, segment) in path.segments.iter().enumerate() {
             if !segment.eq_ignore_ascii_case(self.marker.as_bytes()) {
                 continue;
@@ -133,7 +138,7 @@ impl Rewrite {
             let mut add = |name: &'static str, value| {
                 let written_name = if as_written { name.as_bytes() } else { b"" };
                 let name = name.as_bytes();
-                parameters.push(Parameter { name, value, written_name, is_obeyed, origin: Origin::Path });
+                found(Parameter { name, value, written_name, is_obeyed, origin: Origin::Path });
             };
             if let Some((name, value)) = self.adds {
                 add(name, Cow::Borrowed(value.as_bytes()));
@@ -146,6 +151,12 @@ impl Rewrite {
                 add(name, joined(value));
             }
         }
+    }
+}
+
+impl Parameter<'_> {
+    fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.value == other.value
     }
 }
 

@@ -137,6 +137,11 @@ fn an_id_may_have_any_character_but_a_slash() {
     ] {
         assert_eq!(kind(target), Kind::CountryChange, "{target}");
     }
+    let recogniser = with(&["woocommerce"]);
+    for path in ["/wp-json", "/x", "/?rest_route="] {
+        let found = recogniser.recognise(&format!("{path}/kcowc/v1/address/%41BC")).unwrap();
+        assert_eq!(found.url.subject.as_deref(), Some("ABC"), "{path}");
+    }
     let behind_script = "/index.php/wp-json/klarna/v1/kec/notifications";
     assert_eq!(kind(&format!("{behind_script}%3Fx")), Kind::Webhook, "WordPress cuts what stands behind the script");
 }

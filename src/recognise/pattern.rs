@@ -14,7 +14,7 @@
 use std::borrow::Cow;
 
 use super::fold::{self, Fold};
-use super::reading::{Origin, Reading};
+use super::reading::{Origin, Parameter, Reading};
 
 /// A path and the conditions on the query.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -219,16 +219,16 @@ impl Condition {
     fn kept<'r>(&self, reading: &'r Reading<'_>, name: &str) -> Option<Cow<'r, [u8]>> {
         let Wanted::Shape(shape, fold) = &self.wanted else { return None };
         let values = reading.parameters.iter().rev().filter(|parameter| parameter.name == self.name);
-        let kept = |value: &Cow<'_, [u8]>, segments: Vec<Cow<'_, [u8]>>| {
-            let (start, _) = shape.in_segments(&segments, *fold)?;
-            let segment = shape.kept(&segments, start, name)?;
+        let kept = |parameter: &Parameter<'_>| {
+            let segment = splits(&parameter.value, *fold).find_map(|segments| {
+                let (start, _) = shape.in_segments(&segments, *fold)?;
+                shape.kept(&segments, start, name).map(Cow::into_owned)
+            })?;
             // What stands in the path as it came is not decoded yet.
-            let is_decoded = matches!(value, Cow::Owned(_));
-            Some(Cow::Owned(if is_decoded { segment.into_owned() } else { fold::decoded_path(&segment).into_owned() }))
+            let is_decoded = matches!(parameter.value, Cow::Owned(_));
+            Some(Cow::Owned(if is_decoded { segment } else { fold::decoded_path(&segment).into_owned() }))
         };
-        let all = values.into_iter().map(|parameter| &parameter.value);
-        all.flat_map(|value| splits(value, *fold).map(move |segments| (value, segments)))
-            .find_map(|(value, segments)| kept(value, segments))
+        values.into_iter().find_map(kept)
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) struct Path<'a> {
 pub(super) struct Parameter<'a> {
     /// Its name, as [`fold::name`] says.
     pub(super) name: &'a [u8],
-    /// Its value, decoded.
+    /// Its value: decoded, or borrowed as it came.
     pub(super) value: Cow<'a, [u8]>,
     /// Its name before decoding; empty if the name is no one's writing.
     pub(super) written_name: &'a [u8],

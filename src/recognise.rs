@@ -172,8 +172,8 @@ impl Recogniser {
     /// The callback that `target` (path and query as they came) reaches in the shop, if any.
     ///
     /// If several rules hold, one that the shop obeys wins, then one that it comes to earlier, then the one that more
-    /// parameters of the query ask for, then the one that is more like what the shop writes, then the first; but the one
-    /// with the stricter proof, if the shop writes no such target.
+    /// parameters of the query ask for, then the first; but the one with the stricter proof, if the shop writes no such
+    /// target.
     pub fn recognise(&self, target: &str) -> Option<Recognised> {
         let shown = self.sieve.look_at(target.as_bytes())?;
         let reading = Reading::of(target.as_bytes(), &self.vocabulary);
@@ -248,8 +248,8 @@ impl<'r> Found<'r> {
     }
 
     /// An earlier turn counts only if the shop runs that rule, not if it only looks so.
-    fn rank(&self) -> (bool, Reverse<Turn>, usize, Likeness) {
-        (self.hit.effective, Reverse(self.rule.turn), self.hit.obeyed_conditions, self.hit.likeness)
+    fn rank(&self) -> (bool, Reverse<Turn>, usize) {
+        (self.hit.effective, Reverse(self.rule.turn), self.hit.obeyed_conditions)
     }
 
     fn mode(&self) -> Mode {

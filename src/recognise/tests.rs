@@ -275,6 +275,18 @@ fn a_parameter_in_the_wrong_letter_case_does_not_outdo_the_path() {
     assert_eq!(name("/?WC-API=KCO_WC_Push"), "woocommerce push KCO_WC_Push", "other shops than PHP's may take it so");
 }
 
+/// Found by fuzzing: as it stood, the other rule was closer to the letter.
+#[test]
+fn which_rule_counts_does_not_hang_on_the_path_being_escaped() {
+    let recogniser = with(&["drupal"]);
+    for path in ["/payment/notify/x", "/%70ayment/notify/x"] {
+        for value in ["validation", "VALIDATION", "validation%00"] {
+            let target = format!("{path}?callback={value}&klarna_order_id=1");
+            assert_eq!(recogniser.recognise(&target).unwrap().route.kind, Kind::Validation, "{target}");
+        }
+    }
+}
+
 #[test]
 fn nothing_is_recognised_where_nothing_is_configured() {
     assert_eq!(Recogniser::default().recognise("/wc-api/KP_WC_AUTHORIZATION"), None);

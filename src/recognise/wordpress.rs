@@ -130,13 +130,13 @@ fn without_slashes(text: &[u8]) -> &[u8] {
 
 fn replaced(text: &[u8], wanted: &[u8], by: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = memmem::find(rest, wanted) {
-        out.extend_from_slice(&rest[..at]);
+    let mut done = 0;
+    for at in memmem::find_iter(text, wanted) {
+        out.extend_from_slice(&text[done..at]);
         out.extend_from_slice(by);
-        rest = &rest[at + wanted.len()..];
+        done = at + wanted.len();
     }
-    out.extend_from_slice(rest);
+    out.extend_from_slice(&text[done..]);
     out
 }
 

@@ -6,6 +6,7 @@
 mod day;
 mod families;
 mod history;
+mod json;
 mod labels;
 mod lines;
 mod log;

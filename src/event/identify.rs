@@ -79,8 +79,8 @@ impl Ids {
     fn read(body: &[u8]) -> Self {
         let names = ["session_id", "authorization_token", "order_id", "event_type", "event_id", "session", "metadata"];
         let [session_id, authorization_token, order_id, event_type, event_id, session, metadata] = members(body, names);
-        let [session_in_session, status_in_session] = members(bytes_of(session), ["session_id", "status"]);
-        let [event_id_in_metadata] = members(bytes_of(metadata), ["event_id"]);
+        let [session_in_session, status_in_session] = members_of(session, ["session_id", "status"]);
+        let [event_id_in_metadata] = members_of(metadata, ["event_id"]);
         Self {
             session_id: text_of(session_id),
             authorization_token: text_of(authorization_token),
@@ -94,10 +94,6 @@ impl Ids {
     }
 }
 
-fn bytes_of(value: Option<&RawValue>) -> &[u8] {
-    value.map_or(b"", |value| value.get().as_bytes())
-}
-
 fn text_of(value: Option<&RawValue>) -> Option<String> {
     serde_json::from_str(value?.get()).ok().filter(|text: &String| !text.is_empty())
 }
@@ -108,6 +104,10 @@ fn members<'a, const N: usize>(json: &'a [u8], names: [&str; N]) -> [Option<&'a 
     let mut reader = serde_json::Deserializer::from_slice(json);
     let found = reader.deserialize_map(Named(names));
     found.and_then(|found| reader.end().map(|()| found)).unwrap_or([None; N])
+}
+
+fn members_of<'a, const N: usize>(json: Option<&'a RawValue>, names: [&str; N]) -> [Option<&'a RawValue>; N] {
+    json.map_or([None; N], |json| members(json.get().as_bytes(), names))
 }
 
 struct Named<'n, const N: usize>([&'n str; N]);

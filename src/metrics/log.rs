@@ -18,6 +18,7 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use super::json::JsonLines;
 use super::lines::TARGET;
 use crate::clock::Clock;
 
@@ -94,10 +95,10 @@ fn subscriber(
     buffer: Arc<Buffer>,
     clock: Clock,
 ) -> Result<impl Subscriber + Send + Sync, LogError> {
-    let lines = fmt::layer().with_writer(Lines(buffer)).with_timer(Timestamps(clock)).with_ansi(false);
+    let lines = fmt::layer().with_writer(Lines(buffer)).with_ansi(false);
     let lines: Box<dyn Layer<_> + Send + Sync> = match settings.format {
-        LogFormat::Json => Box::new(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)),
-        LogFormat::Text => Box::new(lines),
+        LogFormat::Json => Box::new(lines.event_format(JsonLines(clock))),
+        LogFormat::Text => Box::new(lines.with_timer(Timestamps(clock))),
     };
     // HTTP libraries log headers at their lower levels, and with them tokens. No filter can switch that on.
     let ours = filter_fn(|line| line.target() == TARGET || *line.level() <= LevelFilter::WARN);

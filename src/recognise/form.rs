@@ -144,10 +144,11 @@ impl Format {
     fn of(content_type: &[u8]) -> Option<Self> {
         let text = content_type.trim_ascii_start();
         let end = text.iter().position(|byte| matches!(byte, b';' | b',' | b' ' | b'\t')).unwrap_or(text.len());
-        match text[..end].to_ascii_lowercase().as_slice() {
-            b"application/x-www-form-urlencoded" => Some(Self::Urlencoded(Urlencoded::default())),
-            b"multipart/form-data" => Some(Self::Multipart(Multipart::default())),
-            _ => None,
+        let is = |name: &[u8]| text[..end].eq_ignore_ascii_case(name);
+        match () {
+            () if is(b"application/x-www-form-urlencoded") => Some(Self::Urlencoded(Urlencoded::default())),
+            () if is(b"multipart/form-data") => Some(Self::Multipart(Multipart::default())),
+            () => None,
         }
     }
 }

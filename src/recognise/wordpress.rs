@@ -19,9 +19,9 @@ pub(super) fn routed(path: &[u8]) -> Option<Routed<'_>> {
         Cow::Owned(decoded) => Some(Cow::Owned(decoded)),
         Cow::Borrowed(_) => None,
     };
-    let texts: Vec<Cow<'_, [u8]>> = [Some(as_it_stands), decoded].into_iter().flatten().collect();
+    let texts = [Some(as_it_stands), decoded];
     RULES.iter().find_map(|(name, fits)| {
-        let (text, value) = texts.iter().find_map(|text| Some((text, fits(text)?)))?;
+        let (text, value) = texts.iter().flatten().find_map(|text| Some((text, fits(text)?)))?;
         let value = match text {
             Cow::Borrowed(text) => Cow::Borrowed(&text[value]),
             Cow::Owned(text) => Cow::Owned(text[value].to_vec()),

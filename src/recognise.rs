@@ -235,6 +235,7 @@ impl<'r> Found<'r> {
         Some(stricter.min_by_key(|found| Reverse((found.mode(), found.rank()))).unwrap_or(likely))
     }
 
+    /// Whether rules of more than one route hold.
     fn is_one_of_several(rules: &'r [Compiled], shown: Clues, reading: &Reading<'_>) -> bool {
         let mut routes = Self::all(rules, shown, reading).map(|found| &found.rule.route);
         routes.next().is_some_and(|first| routes.any(|other| !Arc::ptr_eq(first, other)))

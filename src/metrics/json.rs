@@ -1,8 +1,8 @@
 //! A log line as one JSON object.
 //!
 //! The formatter that comes with the log library writes JSON piece by piece as text, and each of some sixty pieces is
-//! looked through for UTF-8 and copied on: for a repeated callback that was a sixth of all it cost. Here the line is put
-//! together as bytes and handed on whole. What is in it, and in which order, is the same.
+//! looked through for UTF-8 and copied on: a seventh of a repeated callback's instructions. Here the line is put together
+//! as bytes and handed on whole. What is in it, and in which order, is the same.
 
 use std::fmt;
 

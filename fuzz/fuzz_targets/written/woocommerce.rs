@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use kallback::recognise::{Recognised, Recogniser, Settings};
+use percent_encoding::percent_decode_str;
 
 use crate::fastcgi::Php;
 use crate::target::as_target;
@@ -66,25 +67,5 @@ fn as_header_value(bytes: &[u8]) -> Option<&str> {
 fn path_info(target: &str) -> Option<Vec<u8>> {
     let path = target.split('?').next().unwrap_or_default();
     let info = path.strip_prefix("/index.php").filter(|info| info.starts_with('/'))?;
-    Some(decoded(info))
-}
-
-fn decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digits = after.get(..2).filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    bytes
+    Some(percent_decode_str(info).collect())
 }
